@@ -1,0 +1,5 @@
+import { calls } from "./001-calls.js";
+import type { Migration } from "./migration.js";
+
+/** Every migration, in order. */
+export const migrations: readonly Migration[] = [calls];

@@ -1,0 +1,84 @@
+import type { Knex } from "knex";
+import type { Binding, Connection, Result, Sql, Tables } from "./database.js";
+
+/** The right to settle one claimed call. */
+export interface CallLease {
+  seq: Seq;
+  token: string;
+}
+
+/** Tells leases apart, two of one call included. */
+export function leaseKey({ seq, token }: CallLease): string {
+  return `${seq} ${token}`;
+}
+
+/** A row's place in the table. A text on PostgreSQL, whose bigints cross the driver as such; opaque to everybody else. */
+export type Seq = string | number;
+
+/** The column types that a rowset can have. */
+export type ColumnType = "seq" | "text" | "int" | "ms" | "uuid" | "bytes";
+
+/** What differs between the databases. Each member answers one question; none of them is a name to branch on. */
+export interface Dialect {
+  /** Which of a migration's statements to run. */
+  readonly family: "postgres" | "mysql";
+  /** `UPDATE … RETURNING` and data-modifying CTEs: claims and settles in one statement. */
+  readonly returning: boolean;
+  /** The column type of a moment. */
+  readonly momentType: string;
+  /** How a text becomes a parameter that arrives as it is, whatever character set the application's connection has. */
+  text(value: string): { sql: string; binding: Binding };
+  /** The moment at which the statement began. */
+  readonly now: string;
+  /** The moment now, also within a longer transaction. */
+  readonly clock: string;
+  quote(identifier: string): string;
+  /** `milliseconds` (an expression) after a moment. (Default: after the statement began) */
+  after(milliseconds: string, from?: string): string;
+  /** The moment that `milliseconds` (an expression) since 1970 stand for. */
+  moment(milliseconds: string): string;
+  /** Milliseconds since 1970 of an expression. */
+  epochMs(expression: string): string;
+  /** Milliseconds from one moment to another. */
+  elapsedMs(from: string, to: string): string;
+  /** `column` is one of the list that a single binding holds; the list is not empty. */
+  among(column: string): string;
+  /** The calls `alias` that these leases still hold; not empty. */
+  held(alias: string, leases: readonly CallLease[]): Sql;
+  /** A table `alias` of literal rows; not empty. */
+  rowset(alias: string, columns: Readonly<Record<string, ColumnType>>, rows: readonly (readonly Binding[])[]): Sql;
+  /** The streams of `table` that have a row with these texts in its columns; only those with a due one where `isDue`. */
+  streamsOf(table: string, texts: Readonly<Record<string, string>>, isDue: boolean): string;
+  /** An insert of one row that does nothing where the row is there. */
+  insertIfAbsent(table: string, columns: readonly string[]): string;
+  /** An insert of a select's rows that leaves out those that are there. */
+  insertSelectIfAbsent(into: string, select: string): string;
+  /** What an insert does instead where a row with this key is there: takes over these columns. */
+  onDuplicate(key: readonly string[], columns: readonly string[]): string;
+  /**
+   * Reads the index named, where the database has to be told. A statement that locks rows is told `primary`: of a small table
+   * MariaDB would read every row, and wait for what others have inserted and not committed (seen).
+   */
+  useIndex(name: string): string;
+  /** Deletes these rows of a table `c`, by its primary key; those that meet the condition. (Default: all of them) */
+  deleteBySeq(table: string, seqs: readonly Seq[], condition?: string): Sql;
+  readonly lockInShareMode: string;
+  /** Takes the writers' locks of these slots until the transaction ends. */
+  lockWriters(connection: Connection, tables: Tables, slots: number[]): Promise<void>;
+  /** Creates the schema where that is usual and it is missing. */
+  createSchema(connection: Connection, schema: string): Promise<void>;
+  /** Runs `work` while no other process is migrating; the lock ends with the connection. */
+  withMigrationLock<T>(connection: Connection, lockSpace: number, work: () => Promise<T>): Promise<T>;
+  /** The application's connection settings, with those that would change our results as we need them. */
+  ownConnection(connection: Knex.Config["connection"]): Knex.Config["connection"];
+  /** The statements that make a connection of our own read only what is committed. */
+  readonly sessionSetup: readonly string[];
+  result<Row>(answer: unknown): Result<Row>;
+  isMissingTable(error: unknown): boolean;
+  /** A deadlock, a lock wait that ran out, a transaction that could not be serialised. */
+  isContention(error: unknown): boolean;
+  /** A row with this key is there already. */
+  isDuplicate(error: unknown): boolean;
+  /** The database has rolled the whole transaction back, and takes what follows as single statements. */
+  isWholeRollback(error: unknown): boolean;
+}

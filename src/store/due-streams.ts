@@ -1,0 +1,33 @@
+import type { Strategy } from "../types.js";
+import type { Database } from "./database.js";
+
+/** A stream that a relay should look at. */
+export interface DueStream {
+  stream: string;
+  strategy: Strategy;
+}
+
+/** The database's clock, in milliseconds since 1970. */
+export async function readClock(db: Database): Promise<number> {
+  const { rows } = await db.query<{ now_ms: number | string }>(
+    `select ${db.dialect.epochMs(db.dialect.now)} as now_ms`,
+  );
+  return Number(rows[0]?.now_ms);
+}
+
+/** The streams with something to do, except keep-order ones that somebody is serving. */
+export async function dueStreams(db: Database): Promise<DueStream[]> {
+  const { dialect, tables } = db;
+  const pending = (strategy: Strategy) => ({ state: "pending", strategy });
+  const { rows } = await db.query<DueStream>(
+    `select p.stream, 'publish-on-commit' as strategy from (${dialect.streamsOf(tables.calls, pending("publish-on-commit"), true)}) p
+     union all
+     select d.stream, 'keep-order' as strategy from (
+       select stream from (${dialect.streamsOf(tables.calls, pending("keep-order"), false)}) l
+       union
+       select stream from (${dialect.streamsOf(tables.keys, {}, true)}) k
+     ) d
+     where not exists (select 1 from ${tables.streams} s where s.stream = d.stream and s.lease_until > ${dialect.now})`,
+  );
+  return rows;
+}

@@ -1,0 +1,122 @@
+import type { Database } from "./database.js";
+import type { Seq } from "./dialect.js";
+import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stored-call.js";
+import type { StreamLease } from "./serve-stream.js";
+
+/** A keep-order call as a pass meets it. */
+export interface QueuedCall extends StoredCall {
+  isDue: boolean;
+}
+
+/** Payloads up to this size are read with their call, larger ones when their turn comes: a fetch of 256 calls reads at most 4 MiB. */
+export const READ_AHEAD_BYTES = 16 * 1024;
+
+interface QueuedRow extends CallRow {
+  is_due: boolean | number;
+}
+
+/** What stands in line, in order. `aside`: calls whose key was set aside before. */
+export interface Fetched {
+  calls: QueuedCall[];
+  aside: { seq: Seq; key: Buffer }[];
+}
+
+/**
+ * Reads the line of a stream from its head, by a plain consistent read: a locking or skipping scan can return a key's second
+ * call without its first (seen on MariaDB), and a cursor would pass over a smaller `seq` that commits later.
+ */
+export async function fetchLine(db: Database, lease: StreamLease, limit: number): Promise<Fetched> {
+  const { dialect, tables } = db;
+  const { rows } = await db.query<QueuedRow & { is_aside: boolean | number }>(
+    `select ${queuedColumns(db, "k.stream is null")}, k.stream is not null as is_aside
+     from ${tables.calls} c ${dialect.useIndex("calls_line")}
+     left join ${tables.keys} k on k.stream = c.stream and k.ordering_key = c.ordering_key
+     where c.state = 'pending' and c.strategy = 'keep-order' and c.stream = ? order by c.seq limit ?`,
+    [lease.stream, limit],
+  );
+  const calls: QueuedCall[] = [];
+  const aside: Fetched["aside"] = [];
+  for (const row of rows) {
+    if (isTrue(row.is_aside)) aside.push({ seq: row.seq, key: Buffer.from(row.ordering_key) });
+    else calls.push(toQueuedCall(row, lease));
+  }
+  return { calls, aside };
+}
+
+/** Whether the line has a call of another key than these. */
+export async function hasOtherKeys(db: Database, lease: StreamLease, keys: readonly Buffer[]): Promise<boolean> {
+  const isOther = keys.length > 0 ? `and not ${db.dialect.among("c.ordering_key")}` : "";
+  const { rows } = await db.query(
+    `select 1 from ${db.tables.calls} c ${db.dialect.useIndex("calls_line")}
+     where c.state = 'pending' and c.strategy = 'keep-order' and c.stream = ? ${isOther} limit 1`,
+    keys.length > 0 ? [lease.stream, keys] : [lease.stream],
+  );
+  return rows.length > 0;
+}
+
+/** A key that stands aside and is due, with its head; without one where the key has nothing left. */
+export interface DueKey {
+  key: Buffer;
+  head?: QueuedCall;
+}
+
+/** The keys that stand aside and are due, except some, those that waited longest first. */
+export async function fetchDueKeys(
+  db: Database,
+  lease: StreamLease,
+  limit: number,
+  dueByMs?: number,
+  except: readonly Buffer[] = [],
+): Promise<DueKey[]> {
+  const { dialect, tables } = db;
+  const others = except.length > 0 ? `and not ${dialect.among("ordering_key")}` : "";
+  const byThen = dueByMs === undefined ? "" : `and due_at <= ${dialect.moment("?")}`;
+  const { rows } = await db.query<QueuedRow & { held_key: Uint8Array }>(
+    `select ${queuedColumns(db)}, k.ordering_key as held_key
+     from (select stream, ordering_key, due_at from ${tables.keys} where stream = ? and due_at <= ${dialect.now} ${byThen} ${others} order by due_at limit ?) k
+     left join ${tables.calls} c on c.seq = (
+       select min(h.seq) from ${tables.calls} h where h.stream = k.stream and h.ordering_key = k.ordering_key and h.state = 'held')
+     order by k.due_at`,
+    [lease.stream, ...(dueByMs === undefined ? [] : [dueByMs]), ...(except.length > 0 ? [except] : []), limit],
+  );
+  return rows.map((row) => {
+    const key = Buffer.from(row.held_key);
+    return (row.seq as Seq | null) === null ? { key } : { key, head: toQueuedCall(row, lease) };
+  });
+}
+
+/** The next calls of a key that stands aside. A position is safe here: only the lease's holder appends to them. */
+export async function fetchHeld(
+  db: Database,
+  lease: StreamLease,
+  key: Buffer,
+  afterSeq: Seq,
+  limit: number,
+): Promise<QueuedCall[]> {
+  const { rows } = await db.query<QueuedRow>(
+    `select ${queuedColumns(db)} from ${db.tables.calls} c ${db.dialect.useIndex("calls_held")}
+     where c.stream = ? and c.ordering_key = ? and c.state = 'held' and c.seq > ? order by c.seq limit ?`,
+    [lease.stream, key, afterSeq, limit],
+  );
+  return rows.map((row) => toQueuedCall(row, lease));
+}
+
+/** The payload of a call that was too large to be read ahead; undefined where the call is gone. */
+export async function readPayload(db: Database, seq: Seq): Promise<string | undefined> {
+  const { rows } = await db.query<{ payload: string }>(`select payload from ${db.tables.calls} where seq = ?`, [seq]);
+  return rows[0]?.payload;
+}
+
+function queuedColumns({ dialect }: Database, isWanted = "1 = 1"): string {
+  const payload = `case when ${isWanted} and octet_length(c.payload) <= ${READ_AHEAD_BYTES} then c.payload end`;
+  return `${callColumns(dialect, "c", payload)}, c.due_at <= ${dialect.now} as is_due`;
+}
+
+function toQueuedCall(row: QueuedRow, lease: StreamLease): QueuedCall {
+  return { ...toStoredCall(row, lease.fence), isDue: isTrue(row.is_due) };
+}
+
+/** Drivers give a boolean, a number, or a number as a text. */
+function isTrue(value: unknown): boolean {
+  return Number(value) === 1;
+}

@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import type { Strategy } from "../types.js";
+import type { Binding, Connection, Tables } from "./database.js";
+import type { Dialect } from "./dialect.js";
+
+/** A call on its way into the table. */
+export interface NewCall {
+  id: string;
+  functionName: string;
+  stream: string;
+  strategy: Strategy;
+  orderingKey: Buffer;
+  codec: string;
+  version: number;
+  payload: string;
+  /** JSON. */
+  headers: string;
+  /** Due this long after the save; 0 is at once. */
+  delayMs: number;
+  /** Due at this moment, in milliseconds since 1970, instead. */
+  runAtMs?: number;
+  /** Only where `persist: "on-failure"` stores a call whose run has failed. */
+  failure?: { state: "pending" | "dead"; attempts: number; error: string };
+}
+
+/** Locks of one fixed set: a lock per key would exhaust the server's lock table (seen at 12,500 keys). */
+export const WRITER_SLOTS = 256;
+
+/** MariaDB refuses a statement above `max_allowed_packet`, 16 MiB by default, and closes the connection. */
+const MAX_STATEMENT_BYTES = 4 * 1024 * 1024;
+/** PostgreSQL takes 65,535 bindings at most. */
+const MAX_STATEMENT_ROWS = 1000;
+
+const COLUMNS =
+  "id, function_name, stream, strategy, ordering_key, codec, version, payload, headers, state, attempts, fence, last_error, created_at, due_at";
+
+/**
+ * Stores calls in the caller's transaction, in their order. Writers of one ordering key first take its lock, so that
+ * `seq` follows the order of their commits.
+ */
+export async function insertCalls(
+  connection: Connection,
+  dialect: Dialect,
+  tables: Tables,
+  calls: readonly NewCall[],
+  takesLocks: boolean,
+): Promise<void> {
+  const slots = takesLocks ? writerSlots(calls) : [];
+  if (slots.length > 0) await dialect.lockWriters(connection, tables, slots);
+  for (const chunk of chunks(calls)) {
+    const rows = chunk.map((call) => rowOf(dialect, call));
+    await connection.query(
+      `insert into ${tables.calls} (${COLUMNS}) values ${rows.map((row) => row.sql).join(", ")}`,
+      rows.flatMap((row) => row.bindings),
+    );
+  }
+}
+
+function rowOf(dialect: Dialect, call: NewCall) {
+  const due =
+    call.runAtMs !== undefined
+      ? { sql: dialect.moment("?"), bindings: [call.runAtMs] }
+      : call.delayMs > 0
+        ? { sql: dialect.after("?", dialect.clock), bindings: [call.delayMs] }
+        : { sql: dialect.clock, bindings: [] };
+  const payload = dialect.text(call.payload);
+  const headers = dialect.text(call.headers);
+  const { state, attempts, error } = call.failure ?? { state: "pending", attempts: 0, error: "" };
+  const lastError = dialect.text(error);
+  const bindings: Binding[] = [
+    call.id,
+    call.functionName,
+    call.stream,
+    call.strategy,
+    call.orderingKey,
+    call.codec,
+    call.version,
+    payload.binding,
+    headers.binding,
+    state,
+    attempts,
+    // A run without a claim had the first one.
+    attempts,
+    call.failure ? lastError.binding : null,
+    ...due.bindings,
+  ];
+  return {
+    sql: `(?, ?, ?, ?, ?, ?, ?, ${payload.sql}, ${headers.sql}, ?, ?, ?, ${lastError.sql}, ${dialect.clock}, ${due.sql})`,
+    bindings,
+  };
+}
+
+function* chunks(calls: readonly NewCall[]): Generator<NewCall[]> {
+  let chunk: NewCall[] = [];
+  let bytes = 0;
+  for (const call of calls) {
+    const size = Buffer.byteLength(call.payload) + Buffer.byteLength(call.headers);
+    if (chunk.length > 0 && (bytes + size > MAX_STATEMENT_BYTES || chunk.length === MAX_STATEMENT_ROWS)) {
+      yield chunk;
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(call);
+    bytes += size;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** Sorted, so that two transactions with several keys take their locks in one order. */
+function writerSlots(calls: readonly NewCall[]): number[] {
+  const slots = new Set<number>();
+  for (const call of calls) {
+    if (call.strategy === "keep-order") slots.add(writerSlot(call.stream, call.orderingKey));
+  }
+  return [...slots].sort((a, b) => a - b);
+}
+
+function writerSlot(stream: string, orderingKey: Buffer): number {
+  return crc32(orderingKey, crc32(`${stream}\0`)) % WRITER_SLOTS;
+}
+
+/** Keeps the migrations of two outboxes in one database apart: a signed 32-bit number of their tables' name. */
+export function lockSpace({ schema, prefix }: Tables): number {
+  return createHash("sha256")
+    .update(`carteiro ${schema ?? ""} ${prefix}`)
+    .digest()
+    .readInt32BE();
+}

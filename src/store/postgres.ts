@@ -1,0 +1,109 @@
+import type { Binding, Connection, Result } from "./database.js";
+import type { CallLease, ColumnType, Dialect } from "./dialect.js";
+
+const TYPES: Readonly<Record<ColumnType, string>> = {
+  seq: "bigint",
+  text: "text",
+  int: "integer",
+  ms: "double precision",
+  uuid: "uuid",
+  bytes: "bytea",
+};
+
+const CONTENTION = new Set(["40001", "40P01", "55P03"]);
+
+export const postgres: Dialect = {
+  family: "postgres",
+  returning: true,
+  momentType: "timestamptz",
+  text: (value) => ({ sql: "?", binding: value }),
+  now: "now()",
+  clock: "clock_timestamp()",
+  quote: (identifier) => `"${identifier.replaceAll('"', '""')}"`,
+  after: (milliseconds, from = "now()") => `${from} + ${milliseconds} * interval '1 millisecond'`,
+  moment: (milliseconds) => `to_timestamp(${milliseconds}::double precision / 1000)`,
+  epochMs: (expression) => `(extract(epoch from ${expression}) * 1000)::double precision`,
+  elapsedMs: (from, to) => `(extract(epoch from ${to} - ${from}) * 1000)::double precision`,
+  among: (column) => `${column} = any(?)`,
+
+  held(alias, leases: readonly CallLease[]) {
+    const seqs = leases.map((lease) => lease.seq);
+    const tokens = leases.map((lease) => lease.token);
+    return {
+      // The first condition finds the rows by the primary key, the second compares the tokens.
+      sql: `${alias}.seq = any(?::bigint[]) and (${alias}.seq, ${alias}.lease_token) in (select * from unnest(?::bigint[], ?::uuid[]))`,
+      bindings: [seqs, seqs, tokens],
+    };
+  },
+
+  rowset(alias, columns, rows: readonly (readonly Binding[])[]) {
+    const names = Object.keys(columns);
+    const arrays = Object.values(columns).map((type) => `?::${TYPES[type]}[]`);
+    return {
+      sql: `unnest(${arrays.join(", ")}) as ${alias}(${names.join(", ")})`,
+      bindings: names.map((_, index) => rows.map((row) => row[index] ?? null)),
+    };
+  },
+
+  // One step in the index per stream, however many calls each has.
+  streamsOf(table, texts, isDue) {
+    const where = ["true", ...Object.entries(texts).map(([column, text]) => `${column} = '${text}'`)].join(" and ");
+    const due = `and exists (select from ${table} d where ${where} and d.stream = s.stream and d.due_at <= now())`;
+    return `with recursive s as (
+        (select stream from ${table} where ${where} order by stream limit 1)
+        union all
+        select (select stream from ${table} where ${where} and stream > s.stream order by stream limit 1)
+        from s where s.stream is not null
+      )
+      select stream from s where stream is not null ${isDue ? due : ""}`;
+  },
+
+  insertIfAbsent: (table, columns) =>
+    `insert into ${table} (${columns.join(", ")}) values (${columns.map(() => "?").join(", ")}) on conflict do nothing`,
+  insertSelectIfAbsent: (into, select) => `insert into ${into} ${select} on conflict do nothing`,
+  onDuplicate: (key, columns) =>
+    `on conflict (${key.join(", ")}) do update set ${columns.map((column) => `${column} = excluded.${column}`).join(", ")}`,
+  useIndex: () => "",
+  deleteBySeq: (table, seqs, condition = "true") => ({
+    sql: `delete from ${table} c where c.seq = any(?) and ${condition}`,
+    bindings: [seqs],
+  }),
+  lockInShareMode: "for share",
+
+  // By the table's own number: a process that is told the schema and one that finds it by its search path share the locks.
+  async lockWriters(connection: Connection, { calls }, slots) {
+    await connection.query(
+      `select pg_advisory_xact_lock('${calls}'::regclass::oid::int, slot) from unnest(?::int[]) as slot`,
+      [slots],
+    );
+  },
+
+  // Asked first: `create schema if not exists` needs the right to create one even where it exists.
+  async createSchema(connection, schema) {
+    const { count } = await connection.query("select 1 from pg_namespace where nspname = ?", [schema]);
+    if (count === 0) await connection.query(`create schema if not exists ${postgres.quote(schema)}`);
+  },
+
+  async withMigrationLock(connection, lockSpace, work) {
+    await connection.query("select pg_advisory_xact_lock(?, -1)", [lockSpace]);
+    return work();
+  },
+
+  ownConnection: (connection) => connection,
+  sessionSetup: ["set session characteristics as transaction isolation level read committed"],
+
+  result<Row>(answer: unknown): Result<Row> {
+    const { rows, rowCount } = answer as { rows: Row[]; rowCount: number | null };
+    return { rows, count: rowCount ?? 0 };
+  },
+
+  isMissingTable: (error) => codeOf(error) === "42P01",
+  // An error aborts a transaction, which refuses all that follows.
+  isWholeRollback: () => false,
+  isContention: (error) => CONTENTION.has(codeOf(error)),
+  isDuplicate: (error) => codeOf(error) === "23505",
+};
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | undefined)?.code);
+}
