@@ -1,0 +1,278 @@
+import { AsyncResource } from "node:async_hooks";
+import type { Knex } from "knex";
+import { CallWriter } from "./call-writer.js";
+import { clean } from "./clean.js";
+import { OutboxClosedError } from "./errors.js";
+import { Events } from "./events.js";
+import { checkRelayOptions, resolveCleanOptions, resolveListOptions, resolveRelayerOptions } from "./member-options.js";
+import { resolveOptions, type Settings } from "./options.js";
+import { Registry } from "./registry.js";
+import type { Pass } from "./run/pass.js";
+import { relayOnce, type RelayParts } from "./relay/relay.js";
+import { RelayLoop } from "./relay/relayer.js";
+import type { RunContext } from "./run/run.js";
+import { Slots } from "./run/slots.js";
+import { makeSaveToOutbox } from "./save-to-outbox.js";
+import { startSchedule } from "./schedule.js";
+import type { NewCall } from "./store/insert-calls.js";
+import { openStore, type Store } from "./store/store.js";
+import { KeepOrder } from "./strategies/keep-order.js";
+import { OnFailure } from "./strategies/on-failure.js";
+import { PublishOnCommit } from "./strategies/publish-on-commit.js";
+import { AmbientTransactions } from "./transaction.js";
+import type {
+  CleanOptions,
+  ListedCall,
+  ListOptions,
+  OutboxEventName,
+  OutboxListener,
+  OutboxOptions,
+  Relayer,
+  RelayerOptions,
+  RelayOptions,
+  RelayResult,
+  SaveToOutbox,
+  Schedule,
+  ScheduleOptions,
+  StreamStatus,
+} from "./types.js";
+
+/** Stores calls of functions in your transactions, and runs them once those have committed. Made by `createOutbox`. */
+export class Outbox {
+  readonly #settings: Settings;
+  readonly #store: Store;
+  readonly #events: Events;
+  readonly #ambient: AmbientTransactions;
+  readonly #publishOnCommit: PublishOnCommit;
+  readonly #keepOrder: KeepOrder;
+  readonly #onFailure: OnFailure;
+  readonly #relayParts: RelayParts;
+  /** Runs and all that leads to them start here, in the context of `createOutbox`. */
+  readonly #context = new AsyncResource("CarteiroOutbox");
+  readonly #passes = new Set<Pass>();
+  readonly #relaying = new Set<Promise<unknown>>();
+  readonly #relayers = new Set<RelayLoop>();
+  readonly #schedules = new Set<Schedule>();
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Wraps a function: calling what it returns stores the call. Works detached.
+   *
+   * @throws {@link InvalidOptionError} an option that cannot be used, or that the function's strategy excludes
+   * @throws {@link UnnamedFunctionError} the function has no name of its own of at least three characters, and no `name` was given
+   * @throws {@link DuplicateFunctionError} the name or an alias is taken
+   */
+  readonly saveToOutbox: SaveToOutbox;
+
+  constructor(options: OutboxOptions) {
+    const settings = resolveOptions(options);
+    const { knex, logger, concurrency, leaseMs, abandonAfterMs, pollIntervalMs } = settings;
+    const registry = new Registry(settings.codec);
+    const events = new Events(logger);
+    const store = openStore(settings);
+    const slots = new Slots(concurrency);
+    const context: RunContext = {
+      registry,
+      context: this.#context,
+      abandonAfterMs,
+      readPayload: (seq) => store.readPayload(seq),
+    };
+    const parts = { store, registry, slots, events, logger, context, leaseMs, concurrency, pollIntervalMs };
+    this.#settings = settings;
+    this.#store = store;
+    this.#events = events;
+    this.#publishOnCommit = new PublishOnCommit(parts);
+    this.#keepOrder = new KeepOrder(parts);
+    this.#onFailure = new OnFailure({ ...parts, onStored: (calls) => this.#hint(calls) });
+    this.#relayParts = { store, publishOnCommit: this.#publishOnCommit, keepOrder: this.#keepOrder, concurrency };
+    const writer = new CallWriter({ store, registry, events, onHint: (calls) => this.#hint(calls) });
+    const runUnstored = (calls: readonly NewCall[]) =>
+      this.#context.runInAsyncScope(() => this.#onFailure.start(calls));
+    this.#ambient = new AmbientTransactions(knex, {
+      write: (trx, calls) => writer.write(trx, calls),
+      isClosing: () => this.#closing !== undefined,
+      committed: runUnstored,
+      isWholeRollback: (error) => store.isWholeRollback(error),
+    });
+    this.saveToOutbox = makeSaveToOutbox({ settings, registry, ambient: this.#ambient, writer, runUnstored });
+  }
+
+  /**
+   * Begins a knex transaction that is ambient in `work`: calls made inside are stored in it, together, just before its COMMIT.
+   * Within another one it is a savepoint, and so is what `trx.transaction` begins in it; one that rolls back takes its calls
+   * along, and `.in()` on one of them is written with the rest. Resolves to what `work` returned, once
+   * committed; rejects with what `work` threw, rolled back. A `knex.transaction` begun inside is another transaction, and
+   * calls made in it go to the outer one, unless they are passed it by `.in(trx)`.
+   *
+   * @param config knex's own transaction options
+   * @throws {@link NotMigratedError} calls were made, and the tables are missing
+   */
+  readonly transaction = <T>(
+    work: (trx: Knex.Transaction) => Promise<T> | T,
+    config?: Knex.TransactionConfig,
+  ): Promise<T> => this.#ambient.run(work, config);
+
+  /**
+   * One pass over what is due now: failed and orphaned calls, and keep-order calls. Resolves when all it ran is settled.
+   * A call that fails is counted in the result; what rejects is the work of the relay itself. Don't await it inside a run: it
+   * may wait for the slot that this run holds.
+   *
+   * @throws {@link NotMigratedError} the tables are missing, or older than this version needs
+   * @throws {@link SchemaTooNewError} the tables were made by a newer Carteiro
+   * @throws {@link OutboxClosedError} after `close`
+   * @throws {@link InvalidOptionError} naming the option
+   */
+  readonly relay = async (options: RelayOptions = {}): Promise<RelayResult> => {
+    this.#requireOpen("relay");
+    const checked = checkRelayOptions(options);
+    const relaying = this.#context.runInAsyncScope(() => relayOnce(this.#relayParts, checked, this.#passes));
+    this.#relaying.add(relaying);
+    return relaying.finally(() => this.#relaying.delete(relaying));
+  };
+
+  /**
+   * Starts a loop that looks for due calls at every interval, and when a commit of this process wakes it. While the database
+   * cannot be reached, or has no tables, it says so to the log and tries again, at growing intervals of up to 30 s.
+   *
+   * @throws {@link OutboxClosedError} after `close`
+   * @throws {@link InvalidOptionError} naming the option
+   */
+  readonly startRelayer = (options: RelayerOptions = {}): Relayer => {
+    this.#requireOpen("startRelayer");
+    const { logger, pollIntervalMs } = this.#settings;
+    const resolved = resolveRelayerOptions(options, pollIntervalMs);
+    const loop = this.#context.runInAsyncScope(() => new RelayLoop({ ...this.#relayParts, ...resolved, logger }));
+    this.#relayers.add(loop);
+    return { stop: () => loop.stop().finally(() => this.#relayers.delete(loop)) };
+  };
+
+  /**
+   * Deletes sent calls that are older than the retention, in batches; never a pending or dead one. With `dryRun`, `deleted` is
+   * what would be.
+   *
+   * @throws {@link NotMigratedError} the tables are missing
+   * @throws {@link OutboxClosedError} after `close`
+   * @throws {@link InvalidOptionError} naming the option
+   */
+  readonly clean = async (options: CleanOptions = {}): Promise<{ deleted: number }> => {
+    this.#requireOpen("clean");
+    const { logger, retentionMs } = this.#settings;
+    return clean({ store: this.#store, events: this.#events, logger }, resolveCleanOptions(options, retentionMs));
+  };
+
+  /**
+   * Relays and cleans at the moments of cron expressions. Passes of one kind never overlap; one that is missed is no error,
+   * and one that fails is logged.
+   *
+   * @throws {@link InvalidOptionError} an expression or time zone that cannot be used, or neither `relay` nor `clean`
+   * @throws {@link OutboxClosedError} after `close`
+   */
+  readonly schedule = (options: ScheduleOptions): Schedule => {
+    this.#requireOpen("schedule");
+    const work = { relay: () => this.relay(), clean: () => this.clean() };
+    const schedule = this.#context.runInAsyncScope(() => startSchedule(options, work, this.#settings.logger));
+    this.#schedules.add(schedule);
+    return { stop: () => schedule.stop().finally(() => this.#schedules.delete(schedule)) };
+  };
+
+  /**
+   * Brings the tables up to date. Safe when many processes start at once: one does the work, the others wait for it.
+   *
+   * @throws {@link SchemaTooNewError} the tables were made by a newer Carteiro
+   * @throws {@link OutboxClosedError} after `close`
+   */
+  readonly migrate = async (): Promise<void> => {
+    this.#requireOpen("migrate");
+    await this.#store.migrate();
+  };
+
+  /** The stored calls. */
+  readonly calls = {
+    /**
+     * A page of calls, in the order in which they were stored.
+     *
+     * @throws {@link NotMigratedError} the tables are missing
+     * @throws {@link InvalidOptionError} naming the option
+     */
+    list: async (options: ListOptions = {}): Promise<ListedCall[]> => {
+      this.#requireOpen("calls.list");
+      return this.#store.listCalls(resolveListOptions(options));
+    },
+  };
+
+  /** The streams that have a call. */
+  readonly streams = {
+    /**
+     * How each stream stands that has a call, by name. It counts the whole table.
+     *
+     * @throws {@link NotMigratedError} the tables are missing
+     */
+    list: async (): Promise<StreamStatus[]> => {
+      this.#requireOpen("streams.list");
+      return this.#store.streamStatus();
+    },
+  };
+
+  /**
+   * Calls `listener` at each event of that name in this process. One that throws, or rejects, is logged and harms nothing.
+   *
+   * @returns a function that takes the listener off again
+   */
+  readonly on = <Name extends OutboxEventName>(event: Name, listener: OutboxListener<Name>): (() => void) =>
+    this.#events.on(event, listener);
+
+  /**
+   * Resolves when no run of this process is queued or in flight: what waits for its next attempt, or for a relay, is neither.
+   * Awaited inside a run, it waits for that run itself: don't.
+   */
+  readonly idle = async (): Promise<void> => {
+    const busy = () => [
+      ...this.#relaying,
+      ...this.#onFailure.running,
+      ...this.#publishOnCommit.running,
+      ...this.#keepOrder.running,
+    ];
+    for (let running = busy(); running.length > 0; running = busy()) await Promise.allSettled(running);
+  };
+
+  /**
+   * Stops relayers and schedules, lets what runs end (each run within `abandonAfter`), runs also the committed calls of this
+   * process that wait for a slot (at most 1,000 wait), and closes the connections of its own. Your knex stays open. Calls made
+   * in transactions afterwards are stored, and left to other processes. Awaited inside a run, it waits for that run: don't.
+   */
+  readonly close = (): Promise<void> => (this.#closing ??= this.#close());
+
+  async #close(): Promise<void> {
+    for (const pass of this.#passes) pass.stop();
+    await Promise.all([...this.#schedules, ...this.#relayers].map((one) => one.stop()));
+    await this.idle();
+    await this.#store.close();
+    this.#context.emitDestroy();
+  }
+
+  #requireOpen(what: string): void {
+    if (this.#closing) throw new OutboxClosedError(`${what} was called after close(); create another outbox`);
+  }
+
+  /** The transaction of these calls may have committed. */
+  #hint(calls: readonly NewCall[]): void {
+    if (this.#closing) return;
+    const dueNow = calls.filter((call) => call.delayMs === 0 && call.runAtMs === undefined);
+    const ids = dueNow.filter((call) => call.strategy === "publish-on-commit").map((call) => call.id);
+    this.#context.runInAsyncScope(() => {
+      if (ids.length > 0) this.#publishOnCommit.hint(ids);
+      if (ids.length === dueNow.length || !this.#settings.wakesLocally) return;
+      this.#keepOrder.wake();
+      for (const relayer of this.#relayers) relayer.wake();
+    });
+  }
+}
+
+/**
+ * Makes an outbox on a knex instance. It connects when it is first used.
+ *
+ * @throws {@link InvalidOptionError} naming the option that cannot be used
+ */
+export function createOutbox(options: OutboxOptions): Outbox {
+  return new Outbox(options);
+}

@@ -1,0 +1,195 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Knex } from "knex";
+import { TransactionClosedError } from "./errors.js";
+import type { NewCall } from "./store/insert-calls.js";
+
+/** What an outbox does for its transactions. */
+export interface TransactionHooks {
+  /** Stores calls in the transaction. */
+  write(trx: Knex.Transaction, calls: readonly NewCall[]): Promise<void>;
+  /** Nothing is run any more after a commit, so that everything must be stored in it. */
+  isClosing(): boolean;
+  /** The database answered COMMIT with yes: `persist: "on-failure"` relies on it. */
+  committed(unstored: readonly NewCall[]): void;
+  /** The database has rolled back all that came before this error, and takes what follows as single statements. */
+  isWholeRollback(error: unknown): boolean;
+}
+
+interface OrderedCall {
+  /** Its place among the calls of the root transaction, as made. */
+  place: number;
+  call: NewCall;
+  isStored: boolean;
+}
+
+/** Calls that wait for the end of their transaction, where they are written together by one statement. */
+export class Scope {
+  readonly trx: Knex.Transaction;
+  readonly root: Scope;
+  /** Set once its commit was asked for; an end is asked for once, however often knex and the work do. */
+  ending: Promise<unknown> | undefined;
+  readonly #children = new Set<Scope>();
+  #calls: OrderedCall[] = [];
+  #isOpen = true;
+  #nextPlace = 0;
+
+  constructor(trx: Knex.Transaction, parent?: Scope) {
+    this.trx = trx;
+    this.root = parent ? parent.root : this;
+    if (parent) parent.#children.add(this);
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen && this.root.#isOpen && !this.trx.isCompleted();
+  }
+
+  /** @throws {TransactionClosedError} the transaction is over, or about to be */
+  add(call: NewCall, isStored: boolean): void {
+    if (!this.isOpen) throw closed(call);
+    this.#calls.push({ place: this.root.#nextPlace++, call, isStored });
+  }
+
+  /** No call is taken any more. */
+  close(): void {
+    this.#isOpen = false;
+  }
+
+  /** Its calls, and those of its savepoints, go with the rollback. */
+  discard(): void {
+    this.#isOpen = false;
+    this.#calls = [];
+    this.#children.clear();
+  }
+
+  /** What was called so far goes with a rollback that is not an end: what follows may be committed. */
+  forget(): void {
+    this.#calls = [];
+    for (const child of this.#children) child.forget();
+  }
+
+  /** All that was called in it and in its savepoints, in the order of the calls. */
+  calls(): { stored: NewCall[]; unstored: NewCall[] } {
+    const all = this.#collect().sort((a, b) => a.place - b.place);
+    const those = (isStored: boolean) => all.filter((one) => one.isStored === isStored).map(({ call }) => call);
+    return { stored: those(true), unstored: those(false) };
+  }
+
+  #collect(): OrderedCall[] {
+    return [...this.#calls, ...[...this.#children].flatMap((child) => child.#collect())];
+  }
+}
+
+export function closed({ functionName }: { functionName: string }): TransactionClosedError {
+  return new TransactionClosedError(
+    `${functionName} was called in a transaction that is over, so the call was not stored; await every call inside the transaction's work`,
+  );
+}
+
+/** The transactions of an outbox that calls find by themselves. */
+export class AmbientTransactions {
+  readonly #current = new AsyncLocalStorage<Scope>();
+  readonly #scopes = new WeakMap<Knex.Transaction, Scope>();
+  readonly #knex: Knex;
+  readonly #hooks: TransactionHooks;
+
+  constructor(knex: Knex, hooks: TransactionHooks) {
+    this.#knex = knex;
+    this.#hooks = hooks;
+  }
+
+  get current(): Scope | undefined {
+    return this.#current.getStore();
+  }
+
+  /** The scope of a transaction that `run` began, or of a savepoint in one. */
+  of(trx: Knex.Transaction): Scope | undefined {
+    return this.#scopes.get(trx);
+  }
+
+  async run<T>(work: (trx: Knex.Transaction) => Promise<T> | T, config?: Knex.TransactionConfig): Promise<T> {
+    const { current } = this;
+    if (current?.isOpen) return current.trx.transaction(async (trx) => work(trx), config);
+    return this.#knex.transaction(async (trx) => {
+      const root = this.#open(trx);
+      trx.on("query-error", (error: unknown) => this.#hooks.isWholeRollback(error) && root.forget());
+      return this.#current.run(root, () => work(trx));
+    }, config);
+  }
+
+  #open(trx: Knex.Transaction, parent?: Scope): Scope {
+    const scope = new Scope(trx, parent);
+    this.#scopes.set(trx, scope);
+    this.#watchEnd(scope);
+    this.#watchSavepoints(scope);
+    return scope;
+  }
+
+  /**
+   * Knex ends a transaction by these two methods of its own, whether the work returned or called them itself. What was asked
+   * for first counts: the other one waits for it, and is then refused by knex.
+   */
+  #watchEnd(scope: Scope): void {
+    const { trx, root } = scope;
+    const commit = trx.commit.bind(trx) as unknown as End;
+    const rollback = trx.rollback.bind(trx) as unknown as End;
+    trx.commit = ((value?: unknown) => {
+      scope.ending ??= heard(scope === root ? this.#commit(scope, () => commit(value)) : commit(value));
+      return scope.ending;
+    }) as typeof trx.commit;
+    trx.rollback = ((error?: unknown) => {
+      // A savepoint that nobody awaits could otherwise undo the calls' INSERT before its COMMIT.
+      const first = root.ending ?? scope.ending;
+      if (first === undefined && !trx.isCompleted()) scope.discard();
+      return after(first, () => rollback(error));
+    }) as typeof trx.rollback;
+  }
+
+  async #commit(root: Scope, commit: () => Promise<unknown>): Promise<unknown> {
+    root.close();
+    const called = root.calls();
+    const unstored = this.#hooks.isClosing() ? [] : called.unstored;
+    const stored = unstored === called.unstored ? called.stored : [...called.stored, ...called.unstored];
+    if (stored.length > 0) await this.#hooks.write(root.trx, stored);
+    const answer = await commit();
+    if (unstored.length > 0 && (await isYes(root.trx, answer))) this.#hooks.committed(unstored);
+    return answer;
+  }
+
+  /** Savepoints that knex begins in it are ambient too: their calls go with them when they roll back. */
+  #watchSavepoints(scope: Scope): void {
+    const { trx } = scope;
+    const begin = trx.transaction.bind(trx) as (work: Work | undefined, config?: Knex.TransactionConfig) => unknown;
+    const transaction = (work?: Work, config?: Knex.TransactionConfig) => {
+      if (work) return begin((inner) => this.#current.run(this.#open(inner, scope), () => work(inner)), config);
+      return (begin(undefined, config) as Promise<Knex.Transaction>).then((inner) => this.#open(inner, scope).trx);
+    };
+    Object.defineProperty(trx, "transaction", { value: transaction, configurable: true });
+  }
+}
+
+type Work = (trx: Knex.Transaction) => unknown;
+type End = (value?: unknown) => Promise<unknown>;
+
+async function after(first: Promise<unknown> | undefined, end: () => Promise<unknown>): Promise<unknown> {
+  if (first) await first.catch(() => undefined);
+  return end();
+}
+
+/** Knex's own commit never rejects, so that there may be nobody who hears that ours does. */
+function heard<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+/**
+ * Knex resolves a commit that failed, and PostgreSQL answers the COMMIT of an aborted transaction with ROLLBACK: yes is an
+ * answer that names COMMIT or, on MySQL, where knex keeps the answer to itself, an execution that resolved (all seen).
+ */
+async function isYes(trx: Knex.Transaction, answer: unknown): Promise<boolean> {
+  const command = (answer as { response?: { command?: string } } | undefined)?.response?.command;
+  if (command !== undefined) return command === "COMMIT";
+  return trx.executionPromise.then(
+    () => true,
+    () => false,
+  );
+}
