@@ -1,0 +1,105 @@
+import { LeaseLostError } from "../errors.js";
+import type { ClaimedCall } from "../store/claim-calls.js";
+import type { Store } from "../store/store.js";
+import type { Logger } from "../types.js";
+import { LeaseClock } from "./lease-clock.js";
+
+interface Kept {
+  call: ClaimedCall;
+  clock: LeaseClock;
+  controller: AbortController;
+  isSettling: boolean;
+}
+
+export interface LeaseKeeperOptions {
+  store: Pick<Store, "renewCalls">;
+  leaseMs: number;
+  logger: Logger;
+  onLost: (call: ClaimedCall) => void;
+}
+
+const MOST_PER_STATEMENT = 1000;
+
+/** Renews the leases of calls from their claim until they are settled, also while an application's pool is exhausted. */
+export class LeaseKeeper {
+  readonly #options: LeaseKeeperOptions;
+  readonly #kept = new Map<string, Kept>();
+  #timer: NodeJS.Timeout | undefined;
+  #renewing: Promise<void> | undefined;
+  #hasFailed = false;
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param askedAt `performance.now()` from before the claim
+   * @returns what aborts when the lease is lost; undefined where it has ended already
+   */
+  keep(call: ClaimedCall, askedAt: number): AbortController | undefined {
+    const clock = new LeaseClock(this.#options.leaseMs, askedAt);
+    if (clock.hasEnded) return undefined;
+    const controller = new AbortController();
+    this.#kept.set(keyOf(call), { call, clock, controller, isSettling: false });
+    this.#timer ??= setInterval(() => this.#tick(), this.#options.leaseMs / 3).unref();
+    return controller;
+  }
+
+  /** The run has ended: from now on the answer to its settling tells whether the lease is lost, since a settled call is gone. */
+  settling(call: ClaimedCall): void {
+    const kept = this.#kept.get(keyOf(call));
+    if (kept) kept.isSettling = true;
+  }
+
+  /** @returns false where the lease was found lost in the meantime */
+  forget(call: ClaimedCall): boolean {
+    const wasKept = this.#kept.delete(keyOf(call));
+    if (this.#kept.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    return wasKept;
+  }
+
+  /** One statement at a time. A lease that has ended is lost once more time was asked for in vain. */
+  #tick(): void {
+    if (this.#hasFailed || this.#renewing) this.#loseEnded();
+    this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined));
+  }
+
+  async #renew(): Promise<void> {
+    const { store, logger } = this.#options;
+    const all = [...this.#kept.values()];
+    for (let start = 0; start < all.length; start += MOST_PER_STATEMENT) {
+      const kept = all.slice(start, start + MOST_PER_STATEMENT);
+      const askedAt = performance.now();
+      try {
+        const held = new Set(await store.renewCalls(kept.map(({ call }) => call.lease)));
+        this.#hasFailed = false;
+        for (const one of kept) {
+          if (held.has(one.call.lease)) one.clock.renewed(askedAt);
+          else if (!one.isSettling && this.forget(one.call)) this.#lose(one);
+        }
+      } catch (error) {
+        this.#hasFailed = true;
+        logger.warn({ err: error }, "leases could not be renewed; they are tried again before they end");
+        this.#loseEnded();
+      }
+    }
+  }
+
+  #loseEnded(): void {
+    for (const one of this.#kept.values()) {
+      if (one.clock.hasEnded && !one.isSettling && this.forget(one.call)) this.#lose(one);
+    }
+  }
+
+  #lose({ call, controller }: Kept): void {
+    controller.abort(new LeaseLostError(`the lease of call ${call.id} was lost; another process may run it now`));
+    this.#options.onLost(call);
+  }
+}
+
+function keyOf({ lease }: ClaimedCall): string {
+  return `${lease.seq}/${lease.token}`;
+}

@@ -1,0 +1,94 @@
+import type { RelayResult } from "../types.js";
+
+export interface PassOptions {
+  limit?: number;
+  deadline?: Date;
+}
+
+const MOST_BLOCKED_SHOWN = 100;
+
+/** One pass of a relay: what it may still do, and what it has done. */
+export class Pass {
+  #beganAtMs: number | undefined;
+  readonly result: RelayResult = { published: 0, failed: 0, dead: 0, unroutable: 0, blocked: [], blockedCount: 0 };
+  readonly #deadline: number;
+  readonly #runs = new Set<Promise<void>>();
+  #budget: number;
+  /** Taken off the budget by claims that are under way, and may not need it. */
+  #reserved = 0;
+  #wakeWaiting: () => void = () => undefined;
+  #waiting: Promise<void> | undefined;
+  #isStopped = false;
+
+  constructor({ limit = Infinity, deadline }: PassOptions) {
+    this.#budget = limit;
+    this.#deadline = deadline?.getTime() ?? Infinity;
+  }
+
+  /** The moment, on the database's clock, after which nothing counts as due; undefined for a relayer, which has no end. */
+  get beganAtMs(): number | undefined {
+    return this.#beganAtMs;
+  }
+
+  begin(atMs: number): void {
+    this.#beganAtMs = atMs;
+  }
+
+  /** How many more calls may be started. */
+  get budget(): number {
+    return this.#budget;
+  }
+
+  get isOver(): boolean {
+    return this.#isStopped || (this.#budget <= 0 && this.#reserved === 0) || Date.now() >= this.#deadline;
+  }
+
+  /** Starts nothing more; what runs goes on. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#wakeWaiting();
+  }
+
+  /**
+   * Takes up to so many calls off the budget, to be given to `use` when it is known how many there were. Waits while others
+   * have reserved all that is left.
+   *
+   * @returns how many; 0 where the pass is over
+   */
+  async reserve(most: number): Promise<number> {
+    while (!this.isOver && this.#budget <= 0) {
+      await (this.#waiting ??= new Promise((resolve) => (this.#wakeWaiting = resolve)));
+    }
+    const reserved = this.isOver ? 0 : Math.min(most, this.#budget);
+    this.#budget -= reserved;
+    this.#reserved += reserved;
+    return reserved;
+  }
+
+  /** How many of the reserved calls are started. The rest of the reservation goes back. */
+  use(used: number, reserved: number): void {
+    this.#reserved -= reserved;
+    this.#budget += reserved - used;
+    this.#waiting = undefined;
+    this.#wakeWaiting();
+  }
+
+  count(outcome: "published" | "failed" | "dead" | "unroutable"): void {
+    this.result[outcome] += 1;
+  }
+
+  countBlocked(head: RelayResult["blocked"][number]): void {
+    this.result.blockedCount += 1;
+    if (this.result.blocked.length < MOST_BLOCKED_SHOWN) this.result.blocked.push(head);
+  }
+
+  /** A run that belongs to this pass. */
+  track(run: Promise<void>): void {
+    this.#runs.add(run);
+    void run.finally(() => this.#runs.delete(run));
+  }
+
+  async settled(): Promise<void> {
+    while (this.#runs.size > 0) await Promise.all(this.#runs);
+  }
+}

@@ -1,0 +1,101 @@
+import { LeaseLostError } from "../errors.js";
+import type { Events } from "../events.js";
+import type { StreamLease } from "../store/serve-stream.js";
+import type { Store } from "../store/store.js";
+import { LeaseClock } from "../run/lease-clock.js";
+import type { Logger } from "../types.js";
+
+export interface StreamLeaseKeeperOptions {
+  store: Pick<Store, "renewStream">;
+  events: Events;
+  logger: Logger;
+  lease: StreamLease;
+  leaseMs: number;
+  /** `performance.now()` from before the lease was asked for. */
+  askedAt: number;
+  onLost: () => void;
+}
+
+/** Renews a stream's lease while it is served, and aborts what runs under it when it is lost. */
+export class StreamLeaseKeeper {
+  readonly #options: StreamLeaseKeeperOptions;
+  readonly #timer: NodeJS.Timeout;
+  readonly #controllers = new Set<AbortController>();
+  readonly #clock: LeaseClock;
+  #renewing: Promise<void> | undefined;
+  #hasFailed = false;
+  #isLost = false;
+  #isStopped = false;
+
+  constructor(options: StreamLeaseKeeperOptions) {
+    this.#options = options;
+    this.#clock = new LeaseClock(options.leaseMs, options.askedAt);
+    this.#timer = setInterval(() => this.#tick(), options.leaseMs / 3).unref();
+  }
+
+  /** Whether a run may start without asking the database again. */
+  get isSure(): boolean {
+    return !this.#isLost && !this.#clock.hasEnded;
+  }
+
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** Calls `work` with what aborts when the lease is lost. */
+  async under<T>(work: (controller: AbortController) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    this.#controllers.add(controller);
+    try {
+      return await work(controller);
+    } finally {
+      this.#controllers.delete(controller);
+    }
+  }
+
+  /** The lease is somebody else's, or may be. */
+  lose(): void {
+    if (this.#isLost) return;
+    this.#isLost = true;
+    this.stop();
+    const { stream } = this.#options.lease;
+    const error = new LeaseLostError(`the lease of stream "${stream}" was lost; another process may serve it now`);
+    for (const controller of this.#controllers) controller.abort(error);
+    this.#options.logger.error({ stream }, "lease lost: what was running could not be settled");
+    this.#options.events.emit("leaseLost", { stream });
+    this.#options.onLost();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearInterval(this.#timer);
+  }
+
+  /** Asks for more time, one statement at a time, and resolves when that was answered: `isLost` tells how. */
+  renew(): Promise<void> {
+    return (this.#renewing ??= this.#askForMore().finally(() => (this.#renewing = undefined)));
+  }
+
+  /** A lease that has ended is lost once more time was asked for in vain; after a long block nobody has asked yet. */
+  #tick(): void {
+    if (this.#clock.hasEnded && (this.#hasFailed || this.#renewing)) this.lose();
+    else void this.renew();
+  }
+
+  async #askForMore(): Promise<void> {
+    const { store, lease, logger } = this.#options;
+    const askedAt = performance.now();
+    try {
+      const isHeld = await store.renewStream(lease);
+      this.#hasFailed = false;
+      if (isHeld) this.#clock.renewed(askedAt);
+      // One that was released while the statement ran is gone, and not lost.
+      else if (!this.#isStopped) this.lose();
+    } catch (error) {
+      this.#hasFailed = true;
+      const { stream } = lease;
+      logger.warn({ err: error, stream }, "a stream's lease could not be renewed; it is tried again before it ends");
+      if (this.#clock.hasEnded && !this.#isStopped) this.lose();
+    }
+  }
+}

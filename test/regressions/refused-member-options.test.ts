@@ -1,0 +1,23 @@
+import knexFactory from "knex";
+import { expect, it } from "vitest";
+import { createOutbox, InvalidOptionError, type Outbox } from "../../src/index.js";
+
+const knex = knexFactory({ client: "pg" });
+
+it.each<[string, (outbox: Outbox) => unknown]>([
+  ["interval", (outbox) => outbox.startRelayer({ interval: "30d" })],
+  ["deadline", (outbox) => outbox.relay({ deadline: "tomorrow" as never })],
+  ["deadline", (outbox) => outbox.relay({ deadline: new Date(NaN) })],
+  ["after", (outbox) => outbox.calls.list({ after: "x" })],
+  ["state", (outbox) => outbox.calls.list({ state: "nope" as never })],
+  ["event", (outbox) => outbox.on("publised" as never, () => undefined)],
+  ["notify", () => createOutbox({ knex, wakeUps: { notify: true } as never })],
+])("an option that cannot be used is refused before anything is done: %s, %s", async (option, use) => {
+  const outbox = createOutbox({ knex });
+  const error: unknown = await Promise.resolve()
+    .then(() => use(outbox))
+    .catch((thrown: unknown) => thrown);
+  await outbox.close();
+  expect(error).toBeInstanceOf(InvalidOptionError);
+  expect(error).toMatchObject({ option, code: "CARTEIRO_INVALID_OPTION" });
+});
