@@ -1,0 +1,116 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import type { ListedCall } from "../../src/index.js";
+import type { TestDatabase } from "../support/databases.js";
+import { type App, createApp } from "./app.js";
+import { CONFIGURATION, describeEachServer, openShop, type Shop } from "./shop.js";
+
+let app: App;
+beforeAll(async () => {
+  app = await createApp();
+  app.write("carteiro.config.mjs", CONFIGURATION);
+});
+afterAll(() => app.close());
+
+describeEachServer("the commands", (engine) => {
+  let database: TestDatabase;
+  let shop: Shop;
+  beforeAll(async () => {
+    database = await engine.create();
+  });
+  beforeEach(async () => {
+    shop = await openShop(database, { isMigrated: false });
+  });
+  afterEach(() => shop.close());
+  afterAll(() => database.close());
+  const carteiro = (...args: string[]) => app.run(args, shop.env);
+
+  it("migrate makes the tables, also where they are", async () => {
+    const upToDate = { code: 0, stdout: "the tables are up to date\n", stderr: "" };
+    expect(await carteiro("migrate")).toEqual(upToDate);
+    expect(await carteiro("migrate")).toEqual(upToDate);
+    await shop.fail("Ana");
+  });
+
+  it("each says what to run where the tables are missing", async () => {
+    const commands = ["status", "list", "clean", "relay", "relay --loop", "relay --cron @hourly"];
+    const ends = await Promise.all(commands.map((command) => carteiro(...command.split(" "))));
+    for (const { code, stdout, stderr } of ends) {
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(/^NotMigratedError: .*`npx carteiro migrate`.*\n$/);
+    }
+  });
+
+  it("status shows how each stream stands", async () => {
+    await shop.outbox.migrate();
+    expect(await carteiro("status")).toEqual({ code: 0, stdout: "no calls are stored\n", stderr: "" });
+    expect(await carteiro("status", "--json")).toEqual({ code: 0, stdout: "[]\n", stderr: "" });
+    await shop.fail("Ana", "Rui");
+    await shop.order(1);
+
+    const { code, stdout } = await carteiro("status");
+    expect(code).toBe(0);
+    const [head, first, second, ...rest] = stdout.split("\n");
+    expect(head).toBe("stream   pending  due  running  sent  dead  blocked keys  oldest due");
+    expect(first).toMatch(/^default {8}2 {4}2 {8}0 {5}0 {5}0 {13}0 {2}\d+m?s$/);
+    expect(second).toMatch(/^orders {9}1 {4}1 {8}0 {5}0 {5}0 {13}0 {2}\d+m?s$/);
+    expect(rest).toEqual([""]);
+
+    const json = JSON.parse((await carteiro("status", "--json")).stdout) as unknown;
+    expect(json).toMatchObject([
+      { stream: "default", pending: 2, due: 2, dead: 0, blockedKeys: 0 },
+      { stream: "orders", pending: 1 },
+    ]);
+  });
+
+  it("list shows calls, filtered and in pages", async () => {
+    await shop.outbox.migrate();
+    expect((await carteiro("list")).stdout).toBe("no such calls are stored\n");
+    await shop.fail("Ana");
+    await shop.refuse();
+    await shop.order(1);
+
+    const list = async (...args: string[]) =>
+      JSON.parse((await carteiro("list", "--json", ...args)).stdout) as ListedCall[];
+    const all = await list();
+    expect(all.map((call) => call.function)).toEqual(["greet", "refuse", "order"]);
+    expect(await list("--stream", "orders")).toEqual([all[2]]);
+    expect(await list("--function", "refuse", "--state", "due")).toEqual([all[1]]);
+    expect(await list("--state", "dead")).toEqual([]);
+
+    const page = await carteiro("list", "--limit", "1", "--json");
+    expect(JSON.parse(page.stdout)).toEqual([all[0]]);
+    expect(page.stderr).toBe(`there may be more: --after ${all[0]!.id} lists them\n`);
+    expect(await list("--after", all[0]!.id)).toEqual(all.slice(1));
+
+    const { stdout } = await carteiro("list", "--function", "greet");
+    const [head, row] = stdout.split("\n");
+    expect(head).toMatch(/^id +function +stream +key +state +attempts +created +due +last error$/);
+    expect(row).toMatch(
+      /^[\da-f-]{36} {2}greet +default +- +due +1 +\S+Z +\S+Z +Error: the test's process sends nothing$/,
+    );
+    expect(row!.indexOf("greet")).toBe(head!.indexOf("function"));
+  });
+
+  it("nobody needs to read what they print", async () => {
+    await shop.outbox.migrate();
+    const listing = app.start(["list"], shop.env);
+    listing.process.stdout.destroy();
+    expect(await listing.ended).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  it("clean deletes old sent calls, or counts them", async () => {
+    await shop.outbox.migrate();
+    const keep = shop.outbox.saveToOutbox(async () => {}, { name: "keep", deleteAfterSend: false });
+    await keep();
+    await keep();
+    await shop.outbox.idle();
+    const said = (stdout: string) => ({ code: 0, stdout: `${stdout}\n`, stderr: "" });
+    expect(await carteiro("clean")).toEqual(said("deleted 0 sent calls older than the retention"));
+    expect(await carteiro("clean", "--older-than", "1h")).toEqual(said("deleted 0 sent calls older than 1h"));
+    expect(await carteiro("clean", "--older-than", "0", "--dry-run")).toEqual(
+      said("would delete 2 sent calls older than 0ms"),
+    );
+    expect(await carteiro("clean", "--older-than", "0")).toEqual(said("deleted 2 sent calls older than 0ms"));
+    expect(await shop.outbox.calls.list()).toEqual([]);
+  });
+});
