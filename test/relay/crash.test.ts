@@ -78,7 +78,7 @@ describeEachServer("a process that is killed in the middle of a run", (engine) =
 
   it("repeats only what was not settled, in order, when it is killed at full speed", async () => {
     const { outbox, publish, ran } = survivor();
-    const total = 3000;
+    const total = 20_000;
     await outbox.transaction(async () => {
       for (let n = 1; n <= total; n++) await publish("a", n);
     });
