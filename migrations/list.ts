@@ -1,5 +1,6 @@
 import { calls } from "./001-calls.js";
+import { operations } from "./002-operations.js";
 import type { Migration } from "./migration.js";
 
 /** Every migration, in order. */
-export const migrations: readonly Migration[] = [calls];
+export const migrations: readonly Migration[] = [calls, operations];

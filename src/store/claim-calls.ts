@@ -6,6 +6,8 @@ import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stor
 /** A publish-on-commit call under a lease of its own. */
 export interface ClaimedCall extends StoredCall {
   lease: CallLease;
+  /** Its last claim was neither settled nor given back: the process ended, or lost the database, perhaps for this call. */
+  isSuspect: boolean;
 }
 
 /**
@@ -14,7 +16,8 @@ export interface ClaimedCall extends StoredCall {
  */
 export async function claimById(db: Database, ids: readonly string[], leaseMs: number): Promise<ClaimedCall[]> {
   if (ids.length === 0) return [];
-  const sql = `${db.dialect.useIndex("calls_id")} where ${db.dialect.among("id")} and ${CLAIMABLE(db)}`;
+  const sql = `${db.dialect.useIndex("calls_id")} where ${db.dialect.among("id")} and ${CLAIMABLE(db)}
+    and ${notPaused(db, `${db.tables.calls}.stream`)}`;
   return claim(db, { sql, bindings: [ids] }, ids.length, leaseMs);
 }
 
@@ -27,8 +30,9 @@ export function claimDue(
   dueByMs?: number,
 ): Promise<ClaimedCall[]> {
   const byThen = dueByMs === undefined ? "" : `and due_at <= ${db.dialect.moment("?")}`;
-  const bindings = dueByMs === undefined ? [stream] : [stream, dueByMs];
-  const sql = `${db.dialect.useIndex("calls_due")} where ${CLAIMABLE(db)} and stream = ? ${byThen} order by due_at, seq`;
+  const bindings = dueByMs === undefined ? [stream, stream] : [stream, stream, dueByMs];
+  const sql = `${db.dialect.useIndex("calls_due")} where ${CLAIMABLE(db)} and stream = ? and ${notPaused(db, "?")} ${byThen}
+    order by due_at, seq`;
   return claim(db, { sql, bindings }, limit, leaseMs);
 }
 
@@ -36,12 +40,24 @@ export function claimDue(
 const CLAIMABLE = ({ dialect }: Database) =>
   `state = 'pending' and strategy = 'publish-on-commit' and due_at <= ${dialect.now}`;
 
+function notPaused({ tables }: Database, stream: string): string {
+  return `not exists (select 1 from ${tables.streams} s where s.stream = ${stream} and s.paused_at is not null)`;
+}
+
+interface ClaimedRow extends CallRow {
+  former_token: string | null;
+}
+
 async function claim(db: Database, candidates: Sql, limit: number, leaseMs: number): Promise<ClaimedCall[]> {
   const token = randomUUID();
   const rows = db.dialect.returning
     ? await claimInOneStatement(db, candidates, limit, leaseMs, token)
     : await claimByReadingFirst(db, candidates, limit, leaseMs, token);
-  return rows.map((row) => ({ ...toStoredCall(row), lease: { seq: row.seq, token } }));
+  return rows.map((row) => ({
+    ...toStoredCall(row),
+    lease: { seq: row.seq, token },
+    isSuspect: row.former_token !== null,
+  }));
 }
 
 async function claimInOneStatement(
@@ -52,10 +68,10 @@ async function claimInOneStatement(
   token: string,
 ) {
   const { dialect, tables } = db;
-  const { rows } = await db.query<CallRow>(
-    `with picked as materialized (select seq from ${tables.calls} ${sql} limit ? for update skip locked)
+  const { rows } = await db.query<ClaimedRow>(
+    `with picked as materialized (select seq, lease_token from ${tables.calls} ${sql} limit ? for update skip locked)
      update ${tables.calls} c set lease_token = ?, due_at = ${dialect.after("?")}, fence = c.fence + 1
-     from picked where c.seq = picked.seq returning ${callColumns(dialect, "c")}`,
+     from picked where c.seq = picked.seq returning ${callColumns(dialect, "c")}, picked.lease_token as former_token`,
     [...bindings, limit, token, leaseMs],
   );
   return rows;
@@ -70,20 +86,21 @@ const MOST_READS = 10;
  */
 async function claimByReadingFirst(db: Database, candidates: Sql, limit: number, leaseMs: number, token: string) {
   for (let read = 1; read <= MOST_READS; read++) {
-    const seqs = await readSeqs(db, candidates, limit);
-    if (seqs.length === 0) return [];
-    const rows = await claimSeqs(db, seqs, leaseMs, token);
-    if (rows.length > 0) return rows;
+    const found = await readCandidates(db, candidates, limit);
+    if (found.size === 0) return [];
+    const rows = await claimSeqs(db, [...found.keys()], leaseMs, token);
+    if (rows.length > 0) return rows.map((row) => ({ ...row, former_token: found.get(row.seq as number) ?? null }));
   }
   return [];
 }
 
-async function readSeqs(db: Database, { sql, bindings }: Sql, limit: number): Promise<number[]> {
-  const { rows } = await db.query<{ seq: number }>(`select seq from ${db.tables.calls} ${sql} limit ?`, [
-    ...bindings,
-    limit,
-  ]);
-  return rows.map((row) => row.seq);
+/** @returns the tokens of their former leases, by `seq` */
+async function readCandidates(db: Database, { sql, bindings }: Sql, limit: number) {
+  const { rows } = await db.query<{ seq: number; lease_token: string | null }>(
+    `select seq, lease_token from ${db.tables.calls} ${sql} limit ?`,
+    [...bindings, limit],
+  );
+  return new Map(rows.map((row) => [row.seq, row.lease_token]));
 }
 
 async function claimSeqs(db: Database, seqs: number[], leaseMs: number, token: string): Promise<CallRow[]> {
@@ -130,4 +147,26 @@ export async function releaseCalls(db: Database, leases: readonly CallLease[], d
      where ${held.sql} and c.state = 'pending'`,
     [delayMs, ...held.bindings],
   );
+}
+
+/**
+ * Lets the leases of suspects end in `delayMs`, unrun: whoever claims them next has the same suspicion. Nothing is counted.
+ */
+export async function endLeases(db: Database, leases: readonly CallLease[], delayMs: number): Promise<void> {
+  await renewCalls(db, leases, delayMs);
+}
+
+/**
+ * Writes down, before a suspect is run, that this may end the process.
+ *
+ * @returns false where its lease is lost, or has ended, which whoever was stopped for a while does not know; or its stream is paused
+ */
+export async function beginSuspect(db: Database, { seq, token }: CallLease, isAlone: boolean): Promise<boolean> {
+  const { count } = await db.query(
+    `update ${db.tables.calls} ${db.dialect.useIndex("primary")}
+     set suspect_runs = suspect_runs + 1, attempts = attempts + ? where seq = ? and lease_token = ? and state = 'pending'
+       and due_at > ${db.dialect.now} and ${notPaused(db, `${db.tables.calls}.stream`)}`,
+    [isAlone ? 1 : 0, seq, token],
+  );
+  return count > 0;
 }

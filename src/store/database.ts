@@ -51,7 +51,7 @@ export function connectionOf(trx: Knex, dialect: Dialect): Connection {
         return dialect.result<Row>(answer);
       } catch (caught) {
         const error = withoutArguments(caught, client, sql, bindings);
-        throw dialect.isMissingTable(error) ? notMigrated(error) : error;
+        throw dialect.isUnmigrated(error) ? notMigrated(error) : error;
       }
     },
   };
@@ -59,7 +59,7 @@ export function connectionOf(trx: Knex, dialect: Dialect): Connection {
 
 function notMigrated(cause: unknown): NotMigratedError {
   return new NotMigratedError(
-    "Carteiro's tables are missing: run `npx carteiro migrate`, or await outbox.migrate() when your service starts",
+    "Carteiro's tables are missing, or older than this release needs: run `npx carteiro migrate`, or await outbox.migrate() when your service starts",
     { cause },
   );
 }

@@ -1,5 +1,6 @@
 import type { Knex } from "knex";
 import type { Binding, Connection, Result, Sql, Tables } from "./database.js";
+import type { RawConnection, RawSocket } from "./statement-timeout.js";
 
 /** The right to settle one claimed call. */
 export interface CallLease {
@@ -17,6 +18,16 @@ export type Seq = string | number;
 
 /** The column types that a rowset can have. */
 export type ColumnType = "seq" | "text" | "int" | "ms" | "uuid" | "bytes";
+
+/** An insert of `select`'s `columns`, or an update of those to take over. */
+export interface Upsert {
+  into: string;
+  key: readonly string[];
+  columns: readonly string[];
+  select: string;
+  takenOver: readonly string[];
+  keptState: string;
+}
 
 /** What differs between the databases. Each member answers one question; none of them is a name to branch on. */
 export interface Dialect {
@@ -37,24 +48,32 @@ export interface Dialect {
   after(milliseconds: string, from?: string): string;
   /** The moment that `milliseconds` (an expression) since 1970 stand for. */
   moment(milliseconds: string): string;
+  /** A moment that does not come. */
+  readonly never: string;
   /** Milliseconds since 1970 of an expression. */
   epochMs(expression: string): string;
   /** Milliseconds from one moment to another. */
   elapsedMs(from: string, to: string): string;
+  /** `column` contains a text, byte for byte. */
+  contains(column: string, text: string): { sql: string; binding: Binding };
   /** `column` is one of the list that a single binding holds; the list is not empty. */
   among(column: string): string;
   /** The calls `alias` that these leases still hold; not empty. */
   held(alias: string, leases: readonly CallLease[]): Sql;
   /** A table `alias` of literal rows; not empty. */
   rowset(alias: string, columns: Readonly<Record<string, ColumnType>>, rows: readonly (readonly Binding[])[]): Sql;
+  /** What follows `join` or `left join`: the one row of `table` with this key, if there is one; `alias.column` is its. */
+  lookUp(table: string, alias: string, column: string, condition: string): string;
+  /** An update of the calls `c` by a rowset `u` with their `seq`; a condition follows. */
+  updateFrom(calls: string, u: Sql, set: Readonly<Record<string, string>>): string;
   /** The streams of `table` that have a row with these texts in its columns; only those with a due one where `isDue`. */
   streamsOf(table: string, texts: Readonly<Record<string, string>>, isDue: boolean): string;
   /** An insert of one row that does nothing where the row is there. */
   insertIfAbsent(table: string, columns: readonly string[]): string;
   /** An insert of a select's rows that leaves out those that are there. */
   insertSelectIfAbsent(into: string, select: string): string;
-  /** What an insert does instead where a row with this key is there: takes over these columns. */
-  onDuplicate(key: readonly string[], columns: readonly string[]): string;
+  /** An insert of a select's rows; where one with its key is there, it takes over columns, unless its `state` is one to keep. */
+  upsertSelect(upsert: Upsert): string;
   /**
    * Reads the index named, where the database has to be told. A statement that locks rows is told `primary`: of a small table
    * MariaDB would read every row, and wait for what others have inserted and not committed (seen).
@@ -71,14 +90,24 @@ export interface Dialect {
   withMigrationLock<T>(connection: Connection, lockSpace: number, work: () => Promise<T>): Promise<T>;
   /** The application's connection settings, with those that would change our results as we need them. */
   ownConnection(connection: Knex.Config["connection"]): Knex.Config["connection"];
-  /** The statements that make a connection of our own read only what is committed. */
-  readonly sessionSetup: readonly string[];
+  /** The driver, which shows every connection to `opened` before it connects. */
+  watchedDriver(driver: unknown, opened: (connection: RawConnection) => void): unknown;
+  /** Where its bytes go now; undefined where the driver keeps that to itself. */
+  socketOf(connection: RawConnection): RawSocket | undefined;
+  /** The statements that a connection of our own begins with: it reads only what is committed. */
+  sessionSetup(statementMs: number | undefined): readonly string[];
   result<Row>(answer: unknown): Result<Row>;
-  isMissingTable(error: unknown): boolean;
+  /** A table or a column is not there. */
+  isUnmigrated(error: unknown): boolean;
   /** A deadlock, a lock wait that ran out, a transaction that could not be serialised. */
   isContention(error: unknown): boolean;
   /** A row with this key is there already. */
   isDuplicate(error: unknown): boolean;
   /** The database has rolled the whole transaction back, and takes what follows as single statements. */
   isWholeRollback(error: unknown): boolean;
+}
+
+/** Drivers give a boolean, a number, or a number as a text. */
+export function isTrue(value: unknown): boolean {
+  return Number(value) === 1;
 }

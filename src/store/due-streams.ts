@@ -15,19 +15,26 @@ export async function readClock(db: Database): Promise<number> {
   return Number(rows[0]?.now_ms);
 }
 
-/** The streams with something to do, except keep-order ones that somebody is serving. */
+/**
+ * The streams with something to do, except paused ones, and keep-order ones that somebody is serving. Keys stand aside under
+ * their stream's lease, so that its row is there; one key of each is read: grouped by stream, MariaDB read all of them (seen: 1,500 of 1,500).
+ */
 export async function dueStreams(db: Database): Promise<DueStream[]> {
   const { dialect, tables } = db;
   const pending = (strategy: Strategy) => ({ state: "pending", strategy });
   const { rows } = await db.query<DueStream>(
     `select p.stream, 'publish-on-commit' as strategy from (${dialect.streamsOf(tables.calls, pending("publish-on-commit"), true)}) p
+     where not exists (select 1 from ${tables.streams} s where s.stream = p.stream and s.paused_at is not null)
      union all
      select d.stream, 'keep-order' as strategy from (
        select stream from (${dialect.streamsOf(tables.calls, pending("keep-order"), false)}) l
        union
-       select stream from (${dialect.streamsOf(tables.keys, {}, true)}) k
+       select stream from ${tables.streams} led where (
+         select due_at from ${tables.keys} k ${dialect.useIndex("keys_due")} where k.stream = led.stream order by due_at limit 1
+       ) <= ${dialect.now}
      ) d
-     where not exists (select 1 from ${tables.streams} s where s.stream = d.stream and s.lease_until > ${dialect.now})`,
+     where not exists (select 1 from ${tables.streams} s where s.stream = d.stream
+       and (s.paused_at is not null or s.lease_until > ${dialect.now}))`,
   );
   return rows;
 }

@@ -1,21 +1,12 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import type { Strategy } from "../types.js";
 import type { Binding, Connection, Tables } from "./database.js";
 import type { Dialect } from "./dialect.js";
+import type { CallContent } from "./stored-call.js";
 
 /** A call on its way into the table. */
-export interface NewCall {
-  id: string;
-  functionName: string;
-  stream: string;
-  strategy: Strategy;
-  orderingKey: Buffer;
-  codec: string;
-  version: number;
+export interface NewCall extends CallContent {
   payload: string;
-  /** JSON. */
-  headers: string;
   /** Due this long after the save; 0 is at once. */
   delayMs: number;
   /** Due at this moment, in milliseconds since 1970, instead. */
@@ -33,7 +24,7 @@ const MAX_STATEMENT_BYTES = 4 * 1024 * 1024;
 const MAX_STATEMENT_ROWS = 1000;
 
 const COLUMNS =
-  "id, function_name, stream, strategy, ordering_key, codec, version, payload, headers, state, attempts, fence, last_error, created_at, due_at";
+  "id, function_name, stream, strategy, ordering_key, codec, version, payload, headers, signature, state, attempts, fence, last_error, created_at, due_at, first_due_at";
 
 /**
  * Stores calls in the caller's transaction, in their order. Writers of one ordering key first take its lock, so that
@@ -64,6 +55,8 @@ function rowOf(dialect: Dialect, call: NewCall) {
       : call.delayMs > 0
         ? { sql: dialect.after("?", dialect.clock), bindings: [call.delayMs] }
         : { sql: dialect.clock, bindings: [] };
+  // Of a call that failed before it was stored, the delay is that of its next attempt.
+  const isLater = due.bindings.length > 0 && call.failure === undefined;
   const payload = dialect.text(call.payload);
   const headers = dialect.text(call.headers);
   const { state, attempts, error } = call.failure ?? { state: "pending", attempts: 0, error: "" };
@@ -78,15 +71,17 @@ function rowOf(dialect: Dialect, call: NewCall) {
     call.version,
     payload.binding,
     headers.binding,
+    call.signature ?? null,
     state,
     attempts,
     // A run without a claim had the first one.
     attempts,
     call.failure ? lastError.binding : null,
     ...due.bindings,
+    ...(isLater ? due.bindings : []),
   ];
   return {
-    sql: `(?, ?, ?, ?, ?, ?, ?, ${payload.sql}, ${headers.sql}, ?, ?, ?, ${lastError.sql}, ${dialect.clock}, ${due.sql})`,
+    sql: `(?, ?, ?, ?, ?, ?, ?, ${payload.sql}, ${headers.sql}, ?, ?, ?, ?, ${lastError.sql}, ${dialect.clock}, ${due.sql}, ${isLater ? due.sql : "null"})`,
     bindings,
   };
 }

@@ -1,64 +1,95 @@
-import type { CallState, ListedCall, StreamStatus, Strategy } from "../types.js";
 import { InvalidOptionError } from "../errors.js";
+import type { CallState, ListedCall } from "../types.js";
+import { type CallFilter, conditionOf, shownState } from "./call-filter.js";
 import type { Binding, Database } from "./database.js";
 import type { Seq } from "./dialect.js";
+import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stored-call.js";
 
-export interface CallFilter {
-  stream?: string;
-  state?: CallState;
-  functionName?: string;
+export interface Page {
   limit: number;
-  /** The id that the page before ended with. */
-  after?: string;
+  /** What the page before ended with. */
+  after?: { id: string } | { seq: Seq };
 }
 
-interface ListedRow {
-  id: string;
-  function_name: string;
-  stream: string;
-  strategy: Strategy;
-  ordering_key: Uint8Array;
+interface ListedRow extends Pick<
+  CallRow,
+  "seq" | "id" | "function_name" | "stream" | "strategy" | "ordering_key" | "attempts" | "created_ms"
+> {
   shown_state: CallState;
-  attempts: number | string;
   last_error: string | null;
-  created_ms: number | string;
   due_ms: number | string;
 }
 
 /** A page of calls in the order in which they were stored. */
-export async function listCalls(db: Database, filter: CallFilter): Promise<ListedCall[]> {
+export async function listCalls(db: Database, { limit, after, ...filter }: CallFilter & Page): Promise<ListedCall[]> {
   const { dialect, tables } = db;
-  const conditions: [string, Binding][] = [];
-  if (filter.stream !== undefined) conditions.push(["c.stream = ?", filter.stream]);
-  if (filter.functionName !== undefined) conditions.push(["c.function_name = ?", filter.functionName]);
-  if (filter.state !== undefined) conditions.push([`${shownState(db)} = ?`, filter.state]);
-  if (filter.after !== undefined) conditions.push(["c.seq > ?", await seqOf(db, filter.after)]);
-  const where = conditions.length > 0 ? `where ${conditions.map(([sql]) => sql).join(" and ")}` : "";
+  const { sql, bindings } = conditionOf(db, filter);
+  const from: Binding[] = after === undefined ? [] : ["seq" in after ? after.seq : await seqOf(db, after.id)];
   const { rows } = await db.query<ListedRow>(
-    `select c.id, c.function_name, c.stream, c.strategy, c.ordering_key, ${shownState(db)} as shown_state, c.attempts, c.last_error,
+    `select c.seq, c.id, c.function_name, c.stream, c.strategy, c.ordering_key, ${shownState(db)} as shown_state, c.attempts, c.last_error,
        ${dialect.epochMs("c.created_at")} as created_ms, ${dialect.epochMs("c.due_at")} as due_ms
-     from ${tables.calls} c ${where} order by c.seq limit ?`,
-    [...conditions.map(([, binding]) => binding), filter.limit],
+     from ${tables.calls} c where ${sql} ${after === undefined ? "" : "and c.seq > ?"} order by c.seq limit ?`,
+    [...bindings, ...from, limit],
   );
-  return rows.map((row) => {
-    const orderingKey = Buffer.from(row.ordering_key).toString();
-    return {
-      id: row.id,
-      function: row.function_name,
-      stream: row.stream,
-      strategy: row.strategy,
-      ...(orderingKey === "" ? {} : { orderingKey }),
-      state: row.shown_state,
-      attempts: Number(row.attempts),
-      ...(row.last_error === null ? {} : { lastError: row.last_error }),
-      createdAt: toDate(row.created_ms),
-      dueAt: toDate(row.due_ms),
-    };
-  });
+  return rows.map(toListedCall);
+}
+
+function toListedCall(row: ListedRow): ListedCall {
+  const orderingKey = Buffer.from(row.ordering_key).toString();
+  return {
+    id: row.id,
+    function: row.function_name,
+    stream: row.stream,
+    strategy: row.strategy,
+    ...(orderingKey === "" ? {} : { orderingKey }),
+    state: row.shown_state,
+    attempts: Number(row.attempts),
+    ...(row.last_error === null ? {} : { lastError: row.last_error }),
+    createdAt: toDate(row.created_ms),
+    dueAt: toDate(row.due_ms),
+    cursor: `${CURSOR}${row.seq}`,
+  };
+}
+
+const CURSOR = "seq:";
+/** As many digits as fit into a bigint. */
+const SEQ = /^\d{1,18}$/;
+
+/** @returns undefined where the text is not the cursor of a listed call */
+export function seqOfCursor(cursor: unknown): Seq | undefined {
+  if (typeof cursor !== "string" || !cursor.startsWith(CURSOR)) return undefined;
+  const seq = cursor.slice(CURSOR.length);
+  if (!SEQ.test(seq)) return undefined;
+  // Compared with a text, MySQL would take both for floating-point numbers.
+  return Number.isSafeInteger(Number(seq)) ? Number(seq) : seq;
+}
+
+/** What can be told of one call beside its place in a list; its payload where that is wanted. */
+export interface CallParts {
+  call: StoredCall;
+  payloadBytes: number;
+  settledAt?: Date;
+}
+
+export async function readCall(db: Database, id: string, withPayload: boolean): Promise<CallParts | undefined> {
+  const { dialect, tables } = db;
+  interface Row extends CallRow {
+    payload_bytes: number | string;
+    settled_ms: number | string | null;
+  }
+  const { rows } = await db.query<Row>(
+    `select ${callColumns(dialect, "c", withPayload ? "c.payload" : "null")}, octet_length(c.payload) as payload_bytes,
+       ${dialect.epochMs("c.settled_at")} as settled_ms from ${tables.calls} c where c.id = ?`,
+    [id],
+  );
+  const [row] = rows;
+  if (!row) return undefined;
+  const settledAt = row.settled_ms === null ? {} : { settledAt: toDate(row.settled_ms) };
+  return { call: toStoredCall(row), payloadBytes: Number(row.payload_bytes), ...settledAt };
 }
 
 /** Rounded: PostgreSQL's seconds are binary fractions, and a moment centuries from now can arrive a microsecond before its millisecond. */
-function toDate(ms: number | string): Date {
+export function toDate(ms: number | string): Date {
   return new Date(Math.round(Number(ms)));
 }
 
@@ -68,42 +99,6 @@ async function seqOf(db: Database, id: string): Promise<Seq> {
   if (rows[0]) return rows[0].seq;
   throw new InvalidOptionError(
     "after",
-    `is ${id}, which is not stored, perhaps because it has run; begin with the first page again`,
+    `is ${id}, which is not stored, perhaps because it has run; give its cursor, which outlives it, or begin with the first page again`,
   );
-}
-
-/** A call's state in the words of the glossary. */
-function shownState({ dialect }: Database): string {
-  return `case
-    when c.state = 'held' and c.attempts > 0 then 'blocked'
-    when c.state = 'held' then 'waiting'
-    when c.state <> 'pending' then c.state
-    when c.lease_token is not null and c.due_at > ${dialect.now} then 'running'
-    when c.due_at <= ${dialect.now} then 'due'
-    else 'pending' end`;
-}
-
-/** How each stream stands that has a call. */
-export async function streamStatus(db: Database): Promise<StreamStatus[]> {
-  const { dialect, tables } = db;
-  const count = (condition: string) => `sum(case when ${condition} then 1 else 0 end)`;
-  const state = shownState(db);
-  const { rows } = await db.query<Record<string, number | string | null>>(
-    `select c.stream as stream,
-       ${count("c.state in ('pending', 'held')")} as pending, ${count(`${state} = 'due'`)} as due, ${count(`${state} = 'running'`)} as running,
-       ${count("c.state = 'sent'")} as sent, ${count("c.state = 'dead'")} as dead,
-       (select count(*) from ${tables.keys} k where k.stream = c.stream and k.state <> 'busy') as blocked_keys,
-       max(case when c.state in ('pending', 'held') and c.due_at <= ${dialect.now} then ${dialect.elapsedMs("c.due_at", dialect.now)} end) as oldest_due_ms
-     from ${tables.calls} c group by c.stream order by c.stream`,
-  );
-  return rows.map((row) => ({
-    stream: String(row["stream"]),
-    pending: Number(row["pending"]),
-    due: Number(row["due"]),
-    running: Number(row["running"]),
-    sent: Number(row["sent"]),
-    dead: Number(row["dead"]),
-    blockedKeys: Number(row["blocked_keys"]),
-    ...(row["oldest_due_ms"] === null ? {} : { oldestDueAgeMs: Number(row["oldest_due_ms"]) }),
-  }));
 }

@@ -12,9 +12,17 @@ import { resolveTables, type TableOptions } from "./tables.js";
 export const SCHEMA_VERSION = migrations.length;
 
 /** Brings the tables up to date; of many processes that start at once, one does the work and the others wait for it. */
-export async function migrateDatabase(db: Database): Promise<void> {
+export async function migrateDatabase(
+  db: Database,
+  open: () => Pick<Database, "transaction"> & { close(): Promise<void> },
+): Promise<void> {
   if (await isUpToDate(db)) return;
-  await db.transaction((connection) => applyAlone(connection, db.dialect, db.tables));
+  const patient = open();
+  try {
+    await patient.transaction((connection) => applyAlone(connection, db.dialect, db.tables));
+  } finally {
+    await patient.close();
+  }
 }
 
 /** Asked first, so that a service can say `migrate()` at each start though its account may not create tables. */
@@ -100,7 +108,11 @@ async function runAll(connection: Connection, dialect: Dialect, tables: Tables, 
     index: (name: string) => dialect.quote(`${tables.prefix}${name}`),
     writerSlots: WRITER_SLOTS,
   };
-  for (const statement of statements[dialect.family](names)) await connection.query(statement);
+  for (const statement of statements[dialect.family](names)) {
+    const { unless, sql } = typeof statement === "string" ? { sql: statement } : statement;
+    const isDone = unless !== undefined && (await connection.query(unless)).count > 0;
+    if (!isDone) await connection.query(sql);
+  }
 }
 
 /**

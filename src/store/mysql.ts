@@ -1,11 +1,13 @@
 import type { Binding, Connection, Result } from "./database.js";
 import type { CallLease, Dialect } from "./dialect.js";
+import type { RawConnection, RawSocket } from "./statement-timeout.js";
 
 /** ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, and MariaDB's ER_CHECKREAD. */
 const CONTENTION = new Set([1205, 1213, 1020]);
 /** ER_LOCK_DEADLOCK, and ER_CHECKREAD under innodb_snapshot_isolation: the statement and all before it are gone (seen). */
 const WHOLE_ROLLBACK = new Set([1213, 1020, 1206]);
 const ER_NO_SUCH_TABLE = 1146;
+const ER_BAD_FIELD_ERROR = 1054;
 const ER_DUP_ENTRY = 1062;
 const MIGRATION_LOCK_SECONDS = 300;
 
@@ -24,8 +26,13 @@ export const mysql: Dialect = {
   quote: (identifier) => `\`${identifier.replaceAll("`", "``")}\``,
   after: (milliseconds, from = "utc_timestamp(6)") => `timestampadd(microsecond, ${milliseconds} * 1000, ${from})`,
   moment: (milliseconds) => `timestampadd(microsecond, ${milliseconds} * 1000, timestamp'1970-01-01 00:00:00.000000')`,
+  never: "timestamp'9999-12-31 00:00:00'",
   epochMs: (expression) => `timestampdiff(microsecond, timestamp'1970-01-01 00:00:00', ${expression}) / 1000`,
   elapsedMs: (from, to) => `timestampdiff(microsecond, ${from}, ${to}) / 1000`,
+  contains: (column, text) => {
+    const { sql, binding } = mysql.text(text);
+    return { sql: `instr(${column}, ${sql}) > 0`, binding };
+  },
   among: (column) => `${column} in (?)`,
 
   held(alias, leases: readonly CallLease[]) {
@@ -51,11 +58,21 @@ export const mysql: Dialect = {
       group by ${[...Object.keys(texts), "stream"].join(", ")} ${isDue ? "having min(due_at) <= utc_timestamp(6)" : ""}`;
   },
 
+  lookUp: (table, alias, _column, condition) => `${table} ${alias} on ${condition}`,
+  updateFrom(calls, u, set) {
+    const assigned = Object.entries(set).map(([column, value]) => `c.${column} = ${value}`);
+    return `update ${u.sql} straight_join ${calls} c force index (primary) on c.seq = u.seq set ${assigned.join(", ")} where`;
+  },
   insertIfAbsent: (table, columns) =>
     `insert ignore into ${table} (${columns.join(", ")}) values (${columns.map(() => "?").join(", ")})`,
   insertSelectIfAbsent: (into, select) => `insert ignore into ${into} ${select}`,
-  onDuplicate: (_key, columns) =>
-    `on duplicate key update ${columns.map((column) => `${column} = values(${column})`).join(", ")}`,
+  // Assigned in turn, each seeing those before it: the state, which all of them ask for, comes last.
+  upsertSelect({ into, columns, select, takenOver, keptState }) {
+    const updates = takenOver
+      .toSorted((a, b) => Number(a === "state") - Number(b === "state"))
+      .map((column) => `${column} = if(${into}.state = '${keptState}', ${into}.${column}, values(${column}))`);
+    return `insert into ${into} (${columns.join(", ")}) ${select} on duplicate key update ${updates.join(", ")}`;
+  },
   useIndex: (name) => `force index (${name})`,
   // A join leaves MariaDB no choice: told to delete `where seq in (…)`, it reads a smaller table whole, whatever index is named.
   deleteBySeq: (table, seqs, condition = "true") => ({
@@ -66,10 +83,15 @@ export const mysql: Dialect = {
   lockInShareMode: "lock in share mode",
 
   async lockWriters(connection: Connection, { writers }, slots) {
-    await connection.query(
-      `select slot from ${writers} force index (primary) where slot in (?) order by slot for update`,
-      [slots],
-    );
+    const lock = () =>
+      connection.query(`select slot from ${writers} force index (primary) where slot in (?) order by slot for update`, [
+        slots,
+      ]);
+    if ((await lock()).count === slots.length) return;
+    // Somebody has emptied the table: without its rows nobody would wait, and no order be kept.
+    const missing = slots.map(() => "(?)").join(", ");
+    await connection.query(`insert ignore into ${writers} (slot) values ${missing}`, slots);
+    await lock();
   },
 
   // A schema is a database here, with an owner, a character set and grants: not ours to create.
@@ -98,18 +120,39 @@ export const mysql: Dialect = {
     const { password } = connection as { password?: unknown };
     return { ...connection, ...(password === undefined ? {} : { password }), ...plain } as typeof connection;
   },
-  sessionSetup: ["set session transaction isolation level read committed"],
+  watchedDriver(driver, opened) {
+    const { createConnection } = driver as { createConnection: (settings: unknown) => RawConnection };
+    const watched = (settings: unknown) => {
+      const connection = createConnection(settings);
+      opened(connection);
+      return connection;
+    };
+    return Object.create(driver as object, { createConnection: { value: watched } }) as unknown;
+  },
+  socketOf: (connection) => (connection as { stream?: RawSocket }).stream,
+  // The server keeps a session whose client is gone without a word, with the locks of its transaction, for eight hours.
+  sessionSetup: (statementMs) => [
+    "set session transaction isolation level read committed",
+    ...(statementMs === undefined ? [] : [`set session wait_timeout = ${waitSeconds(statementMs)}`]),
+  ],
 
   result<Row>(answer: unknown): Result<Row> {
     const [rows] = answer as [Row[] | { affectedRows: number }];
     return Array.isArray(rows) ? { rows, count: rows.length } : { rows: [], count: rows.affectedRows };
   },
 
-  isMissingTable: (error) => errnoOf(error) === ER_NO_SUCH_TABLE,
+  isUnmigrated: (error) => errnoOf(error) === ER_NO_SUCH_TABLE || errnoOf(error) === ER_BAD_FIELD_ERROR,
   isContention: (error) => CONTENTION.has(errnoOf(error)),
   isDuplicate: (error) => errnoOf(error) === ER_DUP_ENTRY,
   isWholeRollback: (error) => WHOLE_ROLLBACK.has(errnoOf(error)),
 };
+
+/** For longer than the pool keeps a connection idle: 30 s. */
+const LEAST_WAIT_SECONDS = 60;
+
+function waitSeconds(statementMs: number): number {
+  return Math.max(LEAST_WAIT_SECONDS, Math.ceil(statementMs / 1000));
+}
 
 function errnoOf(error: unknown): number {
   return Number((error as { errno?: unknown } | undefined)?.errno);

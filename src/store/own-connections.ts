@@ -5,6 +5,7 @@ import type { Dialect } from "./dialect.js";
 import { mysql } from "./mysql.js";
 import { PLAIN } from "./plain-knex.js";
 import { postgres } from "./postgres.js";
+import { type RawConnection, withLimits } from "./statement-timeout.js";
 
 const DIALECTS: Readonly<Record<string, Dialect>> = { postgresql: postgres, mysql };
 
@@ -43,11 +44,16 @@ function canOpenConnections(knex: Knex): boolean {
   return config.connection !== undefined && embedded !== true;
 }
 
-/** The outbox's database: connections of its own, or the application's pool where `ownConnections` is 0. */
+/**
+ * The outbox's database: connections of its own, or the application's pool where `ownConnections` is 0.
+ *
+ * @param statementTimeoutMs for each statement on connections of our own (Default: none)
+ */
 export function openDatabase(
   knex: Knex,
   ownConnections: number,
   tables: Tables,
+  statementTimeoutMs?: number,
 ): Database & { close(): Promise<void> } {
   const dialect = dialectOf(knex);
   if (ownConnections > 0 && !canOpenConnections(knex)) {
@@ -56,12 +62,24 @@ export function openDatabase(
       `is ${ownConnections}, but this knex cannot open another connection; give 0`,
     );
   }
-  const own = ownConnections > 0 ? separateKnex(knex, ownConnections, dialect) : sharedKnex(knex);
+  const own = ownConnections > 0 ? separateKnex(knex, ownConnections, dialect, statementTimeoutMs) : sharedKnex(knex);
   // A shared connection has the application's isolation level, which only a transaction can override for a while.
   const isSessionOurs = ownConnections > 0 || (knex.client as ClientParts).embedded === true;
   const config: Knex.TransactionConfig = isSessionOurs ? {} : { isolationLevel: "read committed" };
   const inTransaction = <T>(work: (connection: Connection) => Promise<T>) =>
-    retrying(dialect, () => own.transaction((trx) => work(connectionOf(trx, dialect)), config));
+    retrying(dialect, async () => {
+      let failure: { error: unknown } | undefined;
+      const remembered = (error: unknown) => {
+        failure = { error };
+        throw error;
+      };
+      try {
+        return await own.transaction((trx) => work(connectionOf(trx, dialect)).catch(remembered), config);
+      } catch (error) {
+        // On a broken connection the ROLLBACK fails too, and its error says nothing of what went wrong.
+        throw failure ? failure.error : error;
+      }
+    });
   const direct = connectionOf(own, dialect);
   return {
     dialect,
@@ -79,7 +97,10 @@ export function openDatabase(
 
 type AfterCreate = (connection: unknown, done: (error: Error | null | undefined, connection: unknown) => void) => void;
 
-function separateKnex(knex: Knex, max: number, dialect: Dialect): Knex {
+/** The pool's own, where the application has not set another. */
+const CREATE_TIMEOUT_MS = 30_000;
+
+function separateKnex(knex: Knex, max: number, dialect: Dialect, statementMs: number | undefined): Knex {
   const { config } = knex.client as ClientParts;
   const users = config.pool?.afterCreate as AfterCreate | undefined;
   const afterCreate: AfterCreate = (connection, done) => {
@@ -89,17 +110,16 @@ function separateKnex(knex: Knex, max: number, dialect: Dialect): Knex {
       if (error) own.end(() => undefined);
       done(error, connection);
     };
-    const setUp = () => runAll(own, dialect.sessionSetup, finish);
+    const setUp = () => runAll(own, dialect.sessionSetup(statementMs), finish);
     if (users) users(connection, (error) => (error ? finish(error) : setUp()));
     else setUp();
   };
   const connection = dialect.ownConnection(config.connection);
-  return knexFactory({ ...config, ...PLAIN, connection, pool: { ...config.pool, min: 0, max, afterCreate } });
-}
-
-interface RawConnection {
-  query(sql: string, done: (error: Error | null) => void): void;
-  end(done: () => void): void;
+  const own = knexFactory({ ...config, ...PLAIN, connection, pool: { ...config.pool, min: 0, max, afterCreate } });
+  const client = own.client as ClientParts;
+  const connectMs = config.pool?.createTimeoutMillis ?? CREATE_TIMEOUT_MS;
+  client.driver = withLimits(client.driver, dialect, { statementMs, connectMs });
+  return own;
 }
 
 function runAll(
@@ -108,7 +128,7 @@ function runAll(
   done: (error: Error | null) => void,
 ): void {
   if (first === undefined) return done(null);
-  connection.query(first, (error) => (error ? done(error) : runAll(connection, rest, done)));
+  connection.query(first, (error: Error | null) => (error ? done(error) : runAll(connection, rest, done)));
 }
 
 /** The application's pool, seen through settings of our own. */

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import type { Connection, Database } from "./database.js";
-import type { Seq } from "./dialect.js";
+import { isTrue, type Seq } from "./dialect.js";
 
 /** The right to run the keep-order calls of a stream. */
 export interface StreamLease {
@@ -8,51 +9,68 @@ export interface StreamLease {
   token: string;
   /** Rises with each takeover of the stream. */
   fence: number;
+  /** The holder before did not give it back: its process ended, or lost the database, perhaps for one of the calls. */
+  isTakenOver: boolean;
 }
 
-/** Why the calls of an ordering key stand aside. `busy`: its head is being run, and its queue was long. */
-export type KeyState = "waiting" | "blocked" | "unroutable" | "busy";
+/**
+ * Why the calls of an ordering key stand aside. `busy`: its head is being run, and its queue was long. `parked`: until a
+ * person resumes it.
+ */
+export type KeyState = "waiting" | "blocked" | "unroutable" | "busy" | "parked";
 
 /**
- * What becomes of keep-order calls, and of their keys, under the stream's lease. `set-aside` takes calls out of the line, behind
- * the head of their key; `release` lets a key without such calls stand in line again. `error` is a clean text.
+ * What becomes of keep-order calls, and of their keys, under the stream's lease. `begin-suspect` writes down, before the run,
+ * that it might end the process; `set-aside` takes calls out of the line, behind the head of their key; `release` lets a key
+ * without such calls stand in line again; a group has one `hold` of a key at most. `error` is a clean text.
  */
 export type StreamSettlement =
   | { kind: "delete"; seq: Seq }
   | { kind: "mark-sent"; seq: Seq }
+  | { kind: "dead"; seq: Seq; attempts: number; error: string }
+  | { kind: "begin-suspect"; seq: Seq; isAlone: boolean }
   | { kind: "hold"; state: KeyState; due: Due; head: HeldHead }
   | { kind: "set-aside"; seqs: readonly Seq[] }
   | { kind: "release"; key: Buffer };
 
-/** When a key that stands aside is looked at again: in so many milliseconds, or when its head is due. */
-export type Due = { inMs: number } | "when-head-is-due";
+/** When a key that stands aside is looked at again: in so many milliseconds, when its head is due, or once a person says so. */
+export type Due = { inMs: number } | "when-head-is-due" | "never";
 
 export interface HeldHead {
   seq: Seq;
   attempts: number;
+  /** Where it ran, and failed. */
   error?: string;
+  /** Where it did not run, and may be what ended the process before: who runs it shall know. */
+  isSuspect?: boolean;
 }
 
-/** @returns undefined while another holds the lease */
+/** Tells a person who serves a stream. */
+const HOLDER = `${hostname()} ${process.pid}`.slice(-300);
+
+/** @returns undefined while another holds the lease, or the stream is paused */
 export async function acquireStream(db: Database, stream: string, leaseMs: number): Promise<StreamLease | undefined> {
   const { dialect, tables } = db;
   const token = randomUUID();
   const isFree = `(lease_until is null or lease_until <= ${dialect.now})`;
+  // MySQL assigns in turn: what is asked of the token comes before the token.
   const update = () =>
     db.query(
       `update ${tables.streams} ${dialect.useIndex("primary")}
-       set lease_token = ?, lease_until = ${dialect.after("?")}, fence = fence + 1 where stream = ? and ${isFree}`,
-      [token, leaseMs, stream],
+       set taken_over = (taken_over or lease_token is not null), lease_token = ?, lease_until = ${dialect.after("?")}, fence = fence + 1,
+         holder = ?, seen_epoch = epoch, in_flight = null
+       where stream = ? and paused_at is null and ${isFree}`,
+      [token, leaseMs, HOLDER, stream],
     );
   if ((await update()).count === 0) {
     await db.query(dialect.insertIfAbsent(tables.streams, ["stream"]), [stream]);
     if ((await update()).count === 0) return undefined;
   }
-  const { rows } = await db.query<{ fence: number | string }>(
-    `select fence from ${tables.streams} where stream = ? and lease_token = ?`,
+  const { rows } = await db.query<{ fence: number | string; taken_over: boolean | number }>(
+    `select fence, taken_over from ${tables.streams} where stream = ? and lease_token = ?`,
     [stream, token],
   );
-  return rows[0] && { stream, token, fence: Number(rows[0].fence) };
+  return rows[0] && { stream, token, fence: Number(rows[0].fence), isTakenOver: isTrue(rows[0].taken_over) };
 }
 
 /** @returns false where the lease is somebody else's by now */
@@ -65,11 +83,12 @@ export async function renewStream(db: Database, lease: StreamLease, leaseMs: num
   return count > 0;
 }
 
-export async function releaseStream(db: Database, lease: StreamLease): Promise<void> {
+/** @param isSuspicious not all was served that may have ended the process of the holder before: the next one begins with suspects, too */
+export async function releaseStream(db: Database, lease: StreamLease, isSuspicious = false): Promise<void> {
   await db.query(
-    `update ${db.tables.streams} ${db.dialect.useIndex("primary")} set lease_token = null, lease_until = null
-     where stream = ? and lease_token = ?`,
-    [lease.stream, lease.token],
+    `update ${db.tables.streams} ${db.dialect.useIndex("primary")} set lease_token = null, lease_until = null,
+       taken_over = ?, holder = null, in_flight = null where stream = ? and lease_token = ?`,
+    [isSuspicious, lease.stream, lease.token],
   );
 }
 
@@ -96,11 +115,16 @@ export async function settleStream(
     }
     if (sent.length > 0) {
       await connection.query(
-        `update ${db.tables.calls} ${db.dialect.useIndex("primary")} set state = 'sent', attempts = attempts + 1, settled_at = ${db.dialect.now}
-         where ${db.dialect.among("seq")} and state <> 'sent'`,
+        `update ${db.tables.calls} ${db.dialect.useIndex("primary")} set state = 'sent', settled_at = ${db.dialect.now},
+           attempts = ${countingThisRun}, suspect_runs = 0 where ${db.dialect.among("seq")} and state <> 'sent'`,
         [sent],
       );
     }
+    await hold(
+      db,
+      connection,
+      settlements.filter((settlement) => settlement.kind === "hold"),
+    );
     for (const settlement of settlements) await settleOne(db, connection, lease, settlement);
     return true;
   });
@@ -134,9 +158,21 @@ async function settleOne(db: Database, connection: Connection, lease: StreamLeas
   switch (settlement.kind) {
     case "delete":
     case "mark-sent":
-      return;
     case "hold":
-      await hold(db, connection, settlement);
+      return;
+    case "dead":
+      await connection.query(
+        `update ${tables.calls} ${dialect.useIndex("primary")}
+         set state = 'dead', attempts = ?, last_error = ?, suspect_runs = 0, settled_at = ${dialect.now} where seq = ?`,
+        [settlement.attempts, settlement.error, settlement.seq],
+      );
+      return;
+    case "begin-suspect":
+      await connection.query(
+        `update ${tables.calls} ${dialect.useIndex("primary")}
+         set suspect_runs = suspect_runs + 1, attempts = attempts + ? where seq = ?`,
+        [settlement.isAlone ? 1 : 0, settlement.seq],
+      );
       return;
     case "set-aside":
       if (settlement.seqs.length === 0) return;
@@ -157,36 +193,58 @@ async function settleOne(db: Database, connection: Connection, lease: StreamLeas
       return;
     case "release":
       await connection.query(
-        `delete from ${tables.keys} where stream = ? and ordering_key = ? and not exists (
+        `delete from ${tables.keys} where stream = ? and ordering_key = ? and state <> 'parked' and not exists (
            select 1 from ${tables.calls} c where c.stream = ? and c.ordering_key = ? and c.state = 'held')`,
         [lease.stream, settlement.key, lease.stream, settlement.key],
       );
   }
 }
 
-/** Sets a key aside with its head; the calls behind it follow when a pass meets them. */
-async function hold(
-  db: Database,
-  connection: Connection,
-  { state, due, head }: Extract<StreamSettlement, { kind: "hold" }>,
-) {
+/** Of a suspect that ran alone, the attempt was written before the run. */
+const countingThisRun = "attempts + (case when suspect_runs > 1 then 0 else 1 end)";
+
+type Hold = Extract<StreamSettlement, { kind: "hold" }>;
+
+/**
+ * Sets keys aside with their heads; the calls behind them follow when a pass meets them. A head that ran comes back whatever
+ * a person made of it meanwhile, one that did not stays what it was made. Many at once: when a receiver goes down, thousands
+ * of heads fail (seen: a statement for each took 20 s for 10,000).
+ */
+async function hold(db: Database, connection: Connection, holds: readonly Hold[]): Promise<void> {
+  if (holds.length === 0) return;
   const { dialect, tables } = db;
-  const isCounted = head.error !== undefined;
-  const dueAt = due === "when-head-is-due" ? "due_at" : dialect.after("?");
-  await connection.query(
-    `update ${tables.calls} ${dialect.useIndex("primary")}
-     set state = 'held', attempts = ?, due_at = ${dueAt} ${isCounted ? ", last_error = ?" : ""} where seq = ?`,
-    [
-      head.attempts,
-      ...(due === "when-head-is-due" ? [] : [due.inMs]),
-      ...(head.error === undefined ? [] : [head.error]),
+  const u = dialect.rowset(
+    "u",
+    { seq: "seq", state: "text", attempts: "int", due: "text", in_ms: "ms", error: "text", suspect: "int" },
+    holds.map(({ state, due, head }) => [
       head.seq,
-    ],
+      state,
+      head.attempts,
+      typeof due === "string" ? due : "later",
+      typeof due === "string" ? 0 : due.inMs,
+      head.error ?? null,
+      head.isSuspect === true ? 1 : 0,
+    ]),
   );
+  const updated = dialect.updateFrom(tables.calls, u, {
+    state: "'held'",
+    attempts: "u.attempts",
+    due_at: `case u.due when 'never' then ${dialect.never} when 'when-head-is-due' then c.due_at else ${dialect.after("u.in_ms")} end`,
+    last_error: "coalesce(u.error, c.last_error)",
+    suspect_runs:
+      "case when u.error is not null then 0 when c.suspect_runs > u.suspect then c.suspect_runs else u.suspect end",
+  });
+  await connection.query(`${updated} (u.error is not null or c.state in ('pending', 'held'))`, u.bindings);
   await connection.query(
-    `insert into ${tables.keys} (stream, ordering_key, state, due_at, since)
-     select stream, ordering_key, ?, due_at, ${dialect.now} from ${tables.calls} where seq = ?
-     ${dialect.onDuplicate(["stream", "ordering_key"], ["state", "due_at"])}`,
-    [state, head.seq],
+    dialect.upsertSelect({
+      into: tables.keys,
+      key: ["stream", "ordering_key"],
+      columns: ["stream", "ordering_key", "state", "due_at", "since"],
+      select: `select c.stream, c.ordering_key, u.state, case u.state when 'parked' then ${dialect.never} else c.due_at end, ${dialect.now}
+        from ${u.sql} join ${tables.calls} c on c.seq = u.seq where c.state = 'held'`,
+      takenOver: ["state", "due_at"],
+      keptState: "parked",
+    }),
+    u.bindings,
   );
 }

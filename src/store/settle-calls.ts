@@ -40,9 +40,8 @@ async function settleInOneStatement(db: Database, settlements: readonly CallSett
   }
   if (kept.length > 0) {
     const u = settledRows(dialect, kept);
-    const set = assignments(dialect).map(([column, value]) => `${column} = ${value}`);
-    const sql = `update ${tables.calls} c set ${set.join(", ")} from ${u.sql}
-      where c.seq = u.seq and c.lease_token = u.token and c.state = 'pending' returning c.seq, u.token`;
+    const sql = `${dialect.updateFrom(tables.calls, u, assignments(dialect))}
+      c.lease_token = u.token and c.state = 'pending' returning c.seq, u.token`;
     parts.push({ sql, bindings: u.bindings });
   }
   const sql =
@@ -80,11 +79,7 @@ async function settleLocked(
   }
   if (kept.length > 0) {
     const u = settledRows(dialect, kept);
-    const set = assignments(dialect).map(([column, value]) => `c.${column} = ${value}`);
-    await connection.query(
-      `update ${u.sql} straight_join ${tables.calls} c ${dialect.useIndex("primary")} on c.seq = u.seq set ${set.join(", ")}`,
-      u.bindings,
-    );
+    await connection.query(`${dialect.updateFrom(tables.calls, u, assignments(dialect))} true`, u.bindings);
   }
   return rows;
 }
@@ -116,13 +111,14 @@ function settledRows(dialect: Dialect, settlements: readonly CallSettlement[]): 
   );
 }
 
-function assignments(dialect: Dialect): [column: string, value: string][] {
-  return Object.entries({
+function assignments(dialect: Dialect): Record<string, string> {
+  return {
     state: "u.state",
     attempts: "u.attempts",
+    suspect_runs: "0",
     last_error: "coalesce(u.error, c.last_error)",
     lease_token: "null",
     due_at: dialect.after("u.delay_ms"),
     settled_at: `case when u.state = 'pending' then null else ${dialect.now} end`,
-  });
+  };
 }

@@ -1,15 +1,29 @@
 import type { Knex } from "knex";
-import { claimById, claimDue, releaseCalls, renewCalls } from "./claim-calls.js";
+import { beginSuspect, claimById, claimDue, endLeases, releaseCalls, renewCalls } from "./claim-calls.js";
 import { countSent, deleteSent } from "./clean-calls.js";
 import { connectionOf, type Database } from "./database.js";
 import { dueStreams, readClock } from "./due-streams.js";
 import { fetchDueKeys, fetchHeld, fetchLine, hasOtherKeys, readPayload } from "./fetch-stream.js";
+import { giveUpHidden, hideCalls, hideHead, restoreHidden } from "./hidden-calls.js";
 import { insertCalls, type NewCall } from "./insert-calls.js";
-import { listCalls, streamStatus } from "./list-calls.js";
+import { listCalls, readCall } from "./list-calls.js";
 import { checkSchema, migrateDatabase } from "./migrate.js";
+import { countSelected, discardCalls, discardSent, retryCalls, selectCalls } from "./operate-calls.js";
+import {
+  countRunning,
+  hasOpenCall,
+  parkKey,
+  pauseStream,
+  readHead,
+  resumeKey,
+  resumeStream,
+  retryHead,
+} from "./operate-streams.js";
 import { openDatabase } from "./own-connections.js";
 import { acquireStream, releaseStream, renewStream, settleStream } from "./serve-stream.js";
 import { settleCalls } from "./settle-calls.js";
+import { confirmChanges, readChanges, readConfirmation } from "./stream-changes.js";
+import { openFunctions, streamStatus } from "./stream-status.js";
 import type { Tables } from "./database.js";
 
 export interface StoreOptions {
@@ -18,13 +32,20 @@ export interface StoreOptions {
   tables: Tables;
   writersLock: boolean;
   leaseMs: number;
+  /** (Default: none) */
+  statementTimeoutMs?: number;
 }
+
+type ClosableDatabase = Database & { close(): Promise<void> };
 
 /** The seam to the database: the only part of Carteiro that knows SQL. */
 export type Store = ReturnType<typeof openStore>;
 
-export function openStore({ knex, ownConnections, tables, writersLock, leaseMs }: StoreOptions) {
-  const db: Database & { close(): Promise<void> } = openDatabase(knex, ownConnections, tables);
+export function openStore({ knex, ownConnections, tables, writersLock, leaseMs, statementTimeoutMs }: StoreOptions) {
+  const open = (): ClosableDatabase => openDatabase(knex, ownConnections, tables, statementTimeoutMs);
+  const db = open();
+  /** For what waits for the application's transactions: on the other connections leases are renewed meanwhile. */
+  let waiting: ClosableDatabase | undefined;
   let schemaIsRight: Promise<void> | undefined;
   const bound = <Rest extends unknown[], Result>(family: (db: Database, ...rest: Rest) => Result) => {
     return (...rest: Rest): Result => family(db, ...rest);
@@ -33,14 +54,19 @@ export function openStore({ knex, ownConnections, tables, writersLock, leaseMs }
     /** Stores calls in the caller's transaction. */
     insert: (trx: Knex, calls: readonly NewCall[]) =>
       insertCalls(connectionOf(trx, db.dialect), db.dialect, tables, calls, writersLock),
-    /** Stores calls in a transaction of their own. */
-    insertAlone: (calls: readonly NewCall[]) =>
-      db.transaction((connection) => insertCalls(connection, db.dialect, tables, calls, writersLock)),
+    /** Stores calls in a transaction of their own, which may wait for their keys' other writers. */
+    insertAlone(calls: readonly NewCall[]) {
+      const mayWait = writersLock && calls.some(({ strategy }) => strategy === "keep-order");
+      const on = mayWait ? (waiting ??= open()) : db;
+      return on.transaction((connection) => insertCalls(connection, db.dialect, tables, calls, writersLock));
+    },
 
     claimById: (ids: readonly string[]) => claimById(db, ids, leaseMs),
     claimDue: (stream: string, limit: number, dueByMs?: number) => claimDue(db, stream, limit, leaseMs, dueByMs),
     renewCalls: (leases: Parameters<typeof renewCalls>[1]) => renewCalls(db, leases, leaseMs),
     releaseCalls: bound(releaseCalls),
+    endLeases: bound(endLeases),
+    beginSuspect: bound(beginSuspect),
     settleCalls: bound(settleCalls),
 
     readClock: bound(readClock),
@@ -54,22 +80,50 @@ export function openStore({ knex, ownConnections, tables, writersLock, leaseMs }
     hasOtherKeys: bound(hasOtherKeys),
     readPayload: bound(readPayload),
     settleStream: bound(settleStream),
+    readChanges: bound(readChanges),
+    confirmChanges: bound(confirmChanges),
 
     deleteSent: bound(deleteSent),
     countSent: bound(countSent),
     listCalls: bound(listCalls),
+    readCall: bound(readCall),
     streamStatus: bound(streamStatus),
+    openFunctions: bound(openFunctions),
+
+    selectCalls: bound(selectCalls),
+    countSelected: bound(countSelected),
+    retryCalls: bound(retryCalls),
+    discardCalls: bound(discardCalls),
+    discardSent: bound(discardSent),
+    hideCalls: bound(hideCalls),
+    hideHead: bound(hideHead),
+    restoreHidden: bound(restoreHidden),
+    giveUpHidden: bound(giveUpHidden),
+    pauseStream: bound(pauseStream),
+    resumeStream: bound(resumeStream),
+    countRunning: bound(countRunning),
+    parkKey: bound(parkKey),
+    hasOpenCall: bound(hasOpenCall),
+    resumeKey: bound(resumeKey),
+    retryHead: bound(retryHead),
+    readHead: bound(readHead),
+    readConfirmation: bound(readConfirmation),
 
     isWholeRollback: (error: unknown) => db.dialect.isWholeRollback(error),
     isDuplicate: (error: unknown) => db.dialect.isDuplicate(error),
 
-    migrate: bound(migrateDatabase),
+    /** On a connection without a time limit: it waits for others who migrate, and indexes of large tables take long. */
+    migrate: () => migrateDatabase(db, () => openDatabase(knex, Math.min(ownConnections, 1), tables)),
     /** Asks the database until it has answered once that all is well. */
     checkSchema: () =>
       (schemaIsRight ??= checkSchema(db).catch((error: unknown) => {
         schemaIsRight = undefined;
         throw error;
       })),
-    close: () => db.close(),
+    async close() {
+      // From now on nothing opens others.
+      waiting ??= db;
+      await Promise.all([...new Set([db, waiting])].map((one) => one.close()));
+    },
   };
 }

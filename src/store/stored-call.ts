@@ -1,9 +1,8 @@
 import type { Strategy } from "../types.js";
 import type { Dialect, Seq } from "./dialect.js";
 
-/** A call as it was read. */
-export interface StoredCall {
-  seq: Seq;
+/** What decides what runs. */
+export interface CallContent {
   id: string;
   functionName: string;
   stream: string;
@@ -11,15 +10,24 @@ export interface StoredCall {
   orderingKey: Buffer;
   codec: string;
   version: number;
-  /** Absent where it is too large to be read ahead: see `readPayload`. */
-  payload?: string;
   /** JSON. */
   headers: string;
-  /** Runs that ended, before this one. */
+  /** Of all that stands above, and of the payload; absent where the outbox that stored it does not sign. */
+  signature?: string;
+}
+
+/** A call as it was read. */
+export interface StoredCall extends CallContent {
+  seq: Seq;
+  /** Absent where it is too large to be read ahead: see `readPayload`. */
+  payload?: string;
+  /** Runs that were counted, before this one. */
   attempts: number;
+  /** How often it was begun under suspicion of ending its process, since it last came to an end. */
+  suspectRuns: number;
   fence: number;
   createdAtMs: number;
-  /** How long ago it was stored when it was read, on the database's clock. */
+  /** How long ago it was due for the first time, or retried by a person, when it was read, on the database's clock. */
   ageMs: number;
   /** The database's clock minus this process's, when it was read. */
   clockOffsetMs: number;
@@ -39,7 +47,10 @@ export interface CallRow {
   headers: string;
   attempts: number | string;
   fence: number | string;
+  signature: string | null;
+  suspect_runs: number | string;
   created_ms: number | string;
+  first_due_ms: number | string;
   now_ms: number | string;
 }
 
@@ -57,11 +68,14 @@ export function callColumns(dialect: Dialect, alias: string, payload = `${alias}
     "headers",
     "attempts",
     "fence",
+    "signature",
+    "suspect_runs",
   ];
   return [
     ...plain.map((column) => `${alias}.${column}`),
     `${payload} as payload`,
     `${dialect.epochMs(`${alias}.created_at`)} as created_ms`,
+    `${dialect.epochMs(`coalesce(${alias}.first_due_at, ${alias}.created_at)`)} as first_due_ms`,
     `${dialect.epochMs(dialect.now)} as now_ms`,
   ].join(", ");
 }
@@ -80,10 +94,12 @@ export function toStoredCall(row: CallRow, fence = Number(row.fence)): StoredCal
     version: Number(row.version),
     ...(row.payload === null ? {} : { payload: row.payload }),
     headers: row.headers,
+    ...(row.signature === null ? {} : { signature: row.signature }),
     attempts: Number(row.attempts),
+    suspectRuns: Number(row.suspect_runs),
     fence,
     createdAtMs,
-    ageMs: nowMs - createdAtMs,
+    ageMs: nowMs - Number(row.first_due_ms),
     clockOffsetMs: nowMs - Date.now(),
   };
 }

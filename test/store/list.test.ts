@@ -1,11 +1,25 @@
+import { hostname } from "node:os";
 import { expect, test } from "vitest";
 import { InvalidOptionError } from "../../src/index.js";
 import type { NewCall } from "../../src/store/insert-calls.js";
+import { seqOfCursor } from "../../src/store/list-calls.js";
 import type { StreamLease } from "../../src/store/serve-stream.js";
 import { describeEachEngine } from "../support/databases.js";
 import { aCall, inLine, insert, useStore } from "./support.js";
 
 const HOUR_MS = 60 * 60 * 1000;
+/** The counts in the status of a stream without calls. */
+const NO_CALLS = {
+  pending: 0,
+  due: 0,
+  running: 0,
+  sent: 0,
+  dead: 0,
+  parked: 0,
+  blockedKeys: 0,
+  waitingKeys: 0,
+  parkedKeys: 0,
+};
 const ids = (calls: readonly { id: string }[]) => calls.map(({ id }) => id);
 
 describeEachEngine("listing calls", (engine) => {
@@ -83,6 +97,7 @@ describeEachEngine("listing calls", (engine) => {
       attempts: 0,
       createdAt: expect.any(Date) as Date,
       dueAt: expect.any(Date) as Date,
+      cursor: expect.stringMatching(/^seq:\d+$/) as string,
     });
     expect(shown("inLine")).toMatchObject({ strategy: "keep-order", orderingKey: "Cust-ç", function: "send" });
     expect(shown("failed")).toMatchObject({ attempts: 2, lastError: "down 🙂" });
@@ -120,25 +135,45 @@ describeEachEngine("listing calls", (engine) => {
       Array.from({ length: 25 }, (_, n) => aCall({ stream: n % 2 === 0 ? "even" : "odd" })),
     );
     const pages: string[][] = [];
-    for (let after: string | undefined; ;) {
+    for (let after: { id: string } | undefined; ;) {
       const page = ids(await under.store.listCalls({ limit: 10, after }));
       if (page.length === 0) break;
       pages.push(page);
-      after = page.at(-1);
+      after = { id: page.at(-1)! };
     }
     expect(pages.map(({ length }) => length)).toEqual([10, 10, 5]);
     expect(pages.flat()).toEqual(ids(calls));
     const filtered = { stream: "odd", state: "due", functionName: "send" } as const;
-    expect(ids(await under.store.listCalls({ ...filtered, limit: 3, after: calls[10]!.id }))).toEqual(
+    expect(ids(await under.store.listCalls({ ...filtered, limit: 3, after: { id: calls[10]!.id } }))).toEqual(
       ids([calls[11]!, calls[13]!, calls[15]!]),
     );
     expect(await under.store.listCalls({ limit: 0 })).toEqual([]);
   });
 
+  test("goes on behind a cursor whose call is gone", async () => {
+    const calls = await insert(
+      under,
+      Array.from({ length: 12 }, () => aCall()),
+    );
+    const [, , third] = await under.store.listCalls({ limit: 3 });
+    const rows = await under.rows();
+    await under.store.discardCalls(rows.slice(0, 6).map(({ seq }) => seq));
+    const after = { seq: seqOfCursor(third!.cursor)! };
+    expect(ids(await under.store.listCalls({ limit: 4, after }))).toEqual(ids(calls.slice(6, 10)));
+  });
+
+  test("takes nothing but a cursor for one", () => {
+    expect(seqOfCursor("seq:123")).toBe(123);
+    expect(seqOfCursor("seq:900719925474099312")).toBe("900719925474099312");
+    for (const other of ["seq:", "seq:-1", "seq:1e3", "seq:9999999999999999999", "123", aCall().id, 123]) {
+      expect(seqOfCursor(other)).toBeUndefined();
+    }
+  });
+
   test("cannot go on after a call that is gone", async () => {
     await insert(under, [aCall()]);
     const { id } = aCall();
-    const listing = under.store.listCalls({ limit: 10, after: id });
+    const listing = under.store.listCalls({ limit: 10, after: { id } });
     await expect(listing).rejects.toThrow(InvalidOptionError);
     await expect(listing).rejects.toThrow(`after is ${id}`);
   });
@@ -150,22 +185,31 @@ describeEachEngine("listing calls", (engine) => {
     expect(status).toEqual([
       {
         stream: "Mails",
+        ...NO_CALLS,
         pending: 1,
         due: 1,
-        running: 0,
-        sent: 0,
-        dead: 0,
-        blockedKeys: 0,
         oldestDueAgeMs: expect.any(Number) as number,
       },
       {
         stream: "line",
+        servedBy: `${hostname()} ${process.pid}`,
+        blockedHead: {
+          id: expect.any(String) as string,
+          function: "send",
+          orderingKey: "b",
+          attempts: 3,
+          lastError: "refused",
+          since: expect.any(Date) as Date,
+        },
         pending: 4,
         due: 1,
         running: 0,
         sent: 0,
         dead: 0,
+        parked: 0,
         blockedKeys: 1,
+        waitingKeys: 0,
+        parkedKeys: 0,
         oldestDueAgeMs: expect.any(Number) as number,
       },
       {
@@ -175,7 +219,10 @@ describeEachEngine("listing calls", (engine) => {
         running: 1,
         sent: 1,
         dead: 1,
+        parked: 0,
         blockedKeys: 0,
+        waitingKeys: 0,
+        parkedKeys: 0,
         oldestDueAgeMs: expect.any(Number) as number,
       },
     ]);
@@ -189,9 +236,10 @@ describeEachEngine("listing calls", (engine) => {
     const lease = (await under.store.acquireStream("line")) as StreamLease;
     const head = { seq: row!.seq, attempts: 0 };
     await under.store.settleStream(lease, [{ kind: "hold", state: "busy", due: { inMs: HOUR_MS }, head }]);
+    const counts = { ...NO_CALLS, pending: 1 };
     expect(await under.store.streamStatus()).toEqual([
-      { stream: "later", pending: 1, due: 0, running: 0, sent: 0, dead: 0, blockedKeys: 0 },
-      { stream: "line", pending: 1, due: 0, running: 0, sent: 0, dead: 0, blockedKeys: 0 },
+      { stream: "later", ...counts },
+      { stream: "line", ...counts, servedBy: `${hostname()} ${process.pid}` },
     ]);
   });
 });

@@ -51,7 +51,8 @@ describeSome("while transactions of the application are open", (engine) => {
     await store.settleCalls(again.map((call, n) => ({ lease: call.lease, settled: outcomes[n % 2]! })));
     const line = calls.map(({ seq }) => seq);
     expect(await store.settleStream(lease, [{ kind: "set-aside", seqs: line }])).toBe(true);
-    expect(await store.settleStream(lease, line.slice(1).map(hold))).toBe(true);
+    // The test's calls are of one key, of which a group holds one head.
+    for (const seq of line.slice(1, 4)) expect(await store.settleStream(lease, [hold(seq)])).toBe(true);
     expect(await store.settleStream(lease, [{ kind: "mark-sent", seq: line[0]! }])).toBe(true);
     expect(
       await store.settleStream(

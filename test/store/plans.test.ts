@@ -33,7 +33,7 @@ describeSome(`no statement reads all of ${CALLS} calls`, (engine) => {
     for (const rows of [due, line, held]) expect(rows).toHaveLength(100);
   });
 
-  const lease: StreamLease = { stream: "stream 1", token: randomUUID(), fence: 1 };
+  const lease: StreamLease = { stream: "stream 1", token: randomUUID(), fence: 1, isTakenOver: false };
   const leases = (count: number) => due.slice(0, count).map(({ seq }) => ({ seq, token: randomUUID() }));
   const ids = (count: number) => due.slice(0, count).map(({ id }) => id);
   const outcomes: Settled[] = [{ state: "deleted" }, { state: "dead", attempts: 1, error: "no" }];

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import type { DueKey, QueuedCall } from "../../src/store/fetch-stream.js";
-import { READ_AHEAD_BYTES } from "../../src/store/fetch-stream.js";
+import { fetchLine, READ_AHEAD_BYTES } from "../../src/store/fetch-stream.js";
 import type { NewCall } from "../../src/store/insert-calls.js";
+import { openDatabase } from "../../src/store/own-connections.js";
 import type { Due, KeyState, StreamLease } from "../../src/store/serve-stream.js";
 import { describeEachEngine } from "../support/databases.js";
 import { aCall, inLine, insert, useStore } from "./support.js";
@@ -69,6 +70,25 @@ describeEachEngine("fetching the calls of a stream", (engine) => {
     expect(fetched.aside).toEqual([]);
   });
 
+  test("gives more of what stands aside than was asked for, where the line begins with nothing else", async () => {
+    const lease = await acquire();
+    const head = inLine("a");
+    await insert(under, [head]);
+    await hold(lease, head);
+    const behind = Array.from({ length: 6 }, () => inLine("a"));
+    const other = inLine("b");
+    await insert(under, [...behind.slice(0, 4), other, ...behind.slice(4)]);
+    const rows = await under.rows();
+    const seqs = behind.map(({ id }) => rows.find((row) => row.id === id)!.seq);
+    const many = await under.store.fetchLine(lease, 3);
+    expect(many.calls).toEqual([]);
+    expect(many.aside.map(({ seq }) => Number(seq)).toSorted((x, y) => x - y)).toEqual(seqs.map(Number));
+    expect(many.aside.every(({ key }) => key.toString() === "a")).toBe(true);
+    const few = await under.store.fetchLine(lease, 5);
+    expect(ids(few.calls)).toEqual([other.id]);
+    expect(few.aside.map(({ seq }) => seq)).toEqual(seqs.slice(0, 4));
+  });
+
   test("says which are due; the others keep their place", async () => {
     const lease = await acquire();
     const later = inLine("a", { delayMs: HOUR_MS });
@@ -121,6 +141,36 @@ describeEachEngine("fetching the calls of a stream", (engine) => {
     await trx.commit();
     expect(ids((await under.store.fetchLine(lease, 10)).calls)).toEqual([early.id, late.id]);
   });
+
+  test.skipIf(engine.name === "pglite")(
+    "gives no later call that stands aside without an earlier one that commits meanwhile",
+    async () => {
+      const lease = await acquire();
+      const heads = [inLine("a"), inLine("b")];
+      await insert(under, heads);
+      for (const head of heads) await hold(lease, head);
+      const trx = await under.begin();
+      await under.store.insert(trx, [inLine("a")]);
+      await insert(under, [inLine("b"), inLine("b")]);
+      await under.store.insert(trx, [inLine("a")]);
+      const own = openDatabase(under.knex, 1, under.tables);
+      let statements = 0;
+      const committing: typeof own = {
+        ...own,
+        async query(sql, bindings) {
+          if (++statements === 2) await trx.commit();
+          return own.query(sql, bindings);
+        },
+      };
+      try {
+        const { aside } = await fetchLine(committing, lease, 2);
+        expect(aside.map(({ key }) => key.toString())).toEqual(["a", "b", "b", "a"]);
+        expect(statements).toBe(2);
+      } finally {
+        await own.close();
+      }
+    },
+  );
 
   test("knows whether the line has other keys", async () => {
     const lease = await acquire();

@@ -21,7 +21,7 @@ describeEachEngine("the lease of a stream", (engine) => {
     const before = await under.store.readClock();
     const lease = await acquire();
     const after = await under.store.readClock();
-    expect(lease).toEqual({ stream: "line", token: expect.any(String) as string, fence: 1 });
+    expect(lease).toEqual({ stream: "line", token: expect.any(String) as string, fence: 1, isTakenOver: false });
     expect(await leaseUntil()).toBeGreaterThanOrEqual(before + LEASE_MS);
     expect(await leaseUntil()).toBeLessThanOrEqual(after + LEASE_MS);
     expect(await under.store.acquireStream("line")).toBeUndefined();

@@ -1,11 +1,15 @@
 import type { Knex } from "knex";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { migrations } from "../../migrations/list.js";
 import { down } from "../../src/store/migrate.js";
 import { defaultOwnConnections, dialectOf } from "../../src/store/own-connections.js";
 import { openStore, type Store } from "../../src/store/store.js";
 import { resolveTables, type TableOptions } from "../../src/store/tables.js";
 import type { Engine, TestDatabase } from "../support/databases.js";
 import { aCall, inLine } from "./support.js";
+
+/** What a migrated database says of itself. */
+export const ALL_VERSIONS = migrations.map(({ version }) => version);
 
 /** An empty database for each test: most of these tests leave tables that the next one must not find. */
 export function useEmptyDatabase(engine: Engine, prefixes: readonly string[] = []) {

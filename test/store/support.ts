@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import type { Knex } from "knex";
 import { afterAll, afterEach, beforeAll, beforeEach, describe } from "vitest";
 import { type Binding, connectionOf, type Database } from "../../src/store/database.js";
@@ -9,6 +8,8 @@ import { defaultOwnConnections, dialectOf } from "../../src/store/own-connection
 import { openStore, type Store, type StoreOptions } from "../../src/store/store.js";
 import { resolveTables } from "../../src/store/tables.js";
 import { type Engine, engines, type TestDatabase } from "../support/databases.js";
+import { sessionsAwaitingLocks } from "../support/lock-waits.js";
+import { until } from "../support/waiting.js";
 
 export const LEASE_MS = 60_000;
 
@@ -193,25 +194,12 @@ export function databaseIn({ dialect, tables }: StoreUnderTest, trx: Knex.Transa
   return { dialect, tables, query: connection.query, transaction: (work) => work(connection) };
 }
 
-const WAIT_DEADLINE_MS = 10_000;
-
 /** Resolves once this many sessions of the database wait for a lock of another one; fails where none comes to wait. */
 export async function untilWaiting({ select, dialect }: StoreUnderTest, sessions = 1): Promise<void> {
-  const counting =
-    dialect.family === "postgres"
-      ? `select count(*) as waiting from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-      : `select count(*) as waiting from information_schema.innodb_trx t
-           join information_schema.processlist p on p.id = t.trx_mysql_thread_id
-         where p.db = database() and t.trx_state = 'LOCK WAIT'`;
-  const deadline = Date.now() + WAIT_DEADLINE_MS;
-  for (;;) {
-    const [row] = await select<{ waiting: number | string }>(counting);
-    const waiting = Number(row!.waiting);
-    if (waiting === sessions) return;
-    if (Date.now() > deadline) throw new Error(`${waiting} session(s) wait for a lock, and ${sessions} should`);
-    // InnoDB shows its transactions at most ten times a second, and less often to one that asks without a pause.
-    await pause(120);
-  }
+  await until(
+    `${sessions} session(s) wait for a lock`,
+    async () => (await sessionsAwaitingLocks(dialect.family, select)).length === sessions,
+  );
 }
 
 type Select = StoreUnderTest["select"];
