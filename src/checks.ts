@@ -3,6 +3,8 @@ import { InvalidOptionError } from "./errors.js";
 import { shown } from "./shown.js";
 import type { Duration } from "./types.js";
 
+const MAX_AGE_MS = 1000 * 365 * 24 * 3_600_000;
+
 /** Names are stored, compared and indexed as they are: the databases disagree about white space at their ends. */
 export function identifier(option: string, value: unknown): string {
   if (typeof value === "string" && /^[^\s\p{Cc}\p{Cs}]([^\p{Cc}\p{Cs}]{0,198}[^\s\p{Cc}\p{Cs}])?$/u.test(value))
@@ -35,6 +37,13 @@ export function refuseUnknown(what: string, options: object, known: Readonly<Rec
   if (unknown !== undefined) {
     throw new InvalidOptionError(unknown, `is no option of ${what}; it knows ${Object.keys(known).join(", ")}`);
   }
+}
+
+/** Of a call: 1000 years at most, which every database can take off its clock. */
+export function age(option: string, value: Duration): number {
+  const milliseconds = toMilliseconds(option, value);
+  if (milliseconds <= MAX_AGE_MS) return milliseconds;
+  throw new InvalidOptionError(option, `is ${shown(value)}; give 1000 years at most`);
 }
 
 export function timer(option: string, value: Duration, min = 1): number {

@@ -55,6 +55,14 @@ export class TransactionClosedError extends CarteiroError {
   readonly code = "CARTEIRO_TRANSACTION_CLOSED";
 }
 
+/**
+ * The database did not answer within `statementTimeout`, or a connection did not open in time: the link may be dead. What was
+ * asked may have been done all the same.
+ */
+export class StatementTimeoutError extends CarteiroError {
+  readonly code = "CARTEIRO_STATEMENT_TIMEOUT";
+}
+
 /** Two functions were wrapped under one name, an alias included. The second one is not registered. */
 export class DuplicateFunctionError extends CarteiroError {
   readonly code = "CARTEIRO_DUPLICATE_FUNCTION";
@@ -89,6 +97,14 @@ export class UndecodablePayloadError extends CarteiroError {
 }
 
 /**
+ * A stored call is not signed, or is not as it was when it was signed: the error of a run that failed before anything was
+ * decoded, as events show it. The call is kept, and tried again like any that failed.
+ */
+export class SignatureError extends CarteiroError {
+  readonly code = "CARTEIRO_SIGNATURE";
+}
+
+/**
  * A run took longer than the function's `timeout`: the reason that its signal aborts with. Also the error of a run that had
  * not returned by `abandonAfter`.
  */
@@ -101,7 +117,20 @@ export class LeaseLostError extends CarteiroError {
   readonly code = "CARTEIRO_LEASE_LOST";
 }
 
-/** `relay`, `startRelayer`, `clean`, `schedule` or `migrate` was called after `close`. */
+/** A call has ended its process `maxCrashes` times while it ran alone: the error that it is given up with. */
+export class CrashedError extends CarteiroError {
+  readonly code = "CARTEIRO_CRASHED";
+}
+
+/**
+ * A person's change of a stream is written down, but the process that serves it has not confirmed it: what that had read ahead
+ * may still run. The change holds: ask again for a pause or a park, not for another skip, unless by `id`. One of an older release does so.
+ */
+export class UnconfirmedError extends CarteiroError {
+  readonly code = "CARTEIRO_UNCONFIRMED";
+}
+
+/** A member of an outbox was called after `close`. */
 export class OutboxClosedError extends CarteiroError {
   readonly code = "CARTEIRO_OUTBOX_CLOSED";
 }
@@ -112,8 +141,8 @@ export class MissingPackageError extends CarteiroError {
 }
 
 /**
- * Thrown by a wrapped function when trying again is pointless. A publish-on-commit call goes dead at once. A keep-order call
- * cannot be given up, because later ones of its key may depend on it: it is tried again at the longest delay of its retry schedule.
+ * Thrown by a wrapped function when trying again is pointless. A publish-on-commit call goes dead at once; what becomes of a
+ * keep-order one its function's `onExhausted` says.
  */
 export class UnrecoverableError extends CarteiroError {
   readonly code = "CARTEIRO_UNRECOVERABLE";

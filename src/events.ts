@@ -8,6 +8,7 @@ const EVENTS: readonly OutboxEventName[] = [
   "failed",
   "dead",
   "blocked",
+  "parked",
   "unroutable",
   "leaseLost",
   "abandoned",

@@ -12,6 +12,9 @@ export {
   type Transformer,
 } from "./codec.js";
 export * from "./errors.js";
+export type { CallsOperator } from "./operator/calls.js";
+export type { KeysOperator } from "./operator/keys.js";
+export type { StreamsOperator } from "./operator/streams.js";
 export { createOutbox, type Outbox } from "./outbox.js";
 export { currentCall } from "./run/current-call.js";
 export type * from "./types.js";

@@ -1,13 +1,22 @@
 import pino from "pino";
 import { superjsonCodec } from "./codec.js";
-import { flag, identifier, oneOf, refuseUnknown, timer, wholeNumber } from "./checks.js";
-import { toMilliseconds } from "./duration.js";
+import { age, flag, identifier, oneOf, refuseUnknown, timer, wholeNumber } from "./checks.js";
 import { InvalidOptionError } from "./errors.js";
 import { shown } from "./shown.js";
 import { resolveRetry, type RetryPolicy } from "./run/retry.js";
+import { resolveSigning } from "./signing.js";
 import { defaultOwnConnections, dialectOf } from "./store/own-connections.js";
 import { resolveTables } from "./store/tables.js";
-import type { Codec, FunctionOptions, Logger, LogMethod, OutboxOptions, Persist, Strategy } from "./types.js";
+import type {
+  Codec,
+  FunctionOptions,
+  Logger,
+  LogMethod,
+  OnExhausted,
+  OutboxOptions,
+  Persist,
+  Strategy,
+} from "./types.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -29,18 +38,21 @@ export function resolveOptions(options: OutboxOptions) {
     strategy: oneOf("strategy", options.strategy ?? "publish-on-commit", STRATEGIES),
     persist: oneOf("persist", options.persist ?? "always", PERSISTS),
     deleteAfterSend: flag("deleteAfterSend", options.deleteAfterSend ?? true),
-    retentionMs: toMilliseconds("retention", options.retention ?? 7 * DAY_MS),
+    retentionMs: age("retention", options.retention ?? 7 * DAY_MS),
     requireTransaction: flag("requireTransaction", options.requireTransaction ?? true),
     retry: resolveRetry("retry", options.retry ?? {}),
+    maxCrashes: wholeNumber("maxCrashes", options.maxCrashes ?? 5, 1),
     timeoutMs: timer("timeout", options.timeout ?? 30_000),
     abandonAfterMs: timer("abandonAfter", options.abandonAfter ?? 300_000),
     leaseMs: timer("lease", options.lease ?? 60_000, 100),
     concurrency: wholeNumber("concurrency", options.concurrency ?? 16, 1, MOST_RUNS),
+    statementTimeoutMs: timer("statementTimeout", options.statementTimeout ?? 60_000, 100),
     pollIntervalMs: timer("pollInterval", options.pollInterval ?? 1000),
     wakesLocally: wakesLocally(options.wakeUps ?? {}),
     writersLock: flag("writersLock", options.writersLock ?? true),
     maxPayloadBytes: wholeNumber("maxPayloadBytes", options.maxPayloadBytes ?? 1024 * 1024, 1),
     codec: codec("codec", options.codec ?? superjsonCodec),
+    signing: resolveSigning(options.signing),
     logger: logger(options.logger ?? undefined),
   };
 }
@@ -53,6 +65,7 @@ function wakesLocally(wakeUps: NonNullable<OutboxOptions["wakeUps"]>): boolean {
 /** Far beyond what one event loop serves. */
 const MOST_RUNS = 10_000;
 const STRATEGIES: readonly Strategy[] = ["publish-on-commit", "keep-order"];
+const ON_EXHAUSTED: readonly OnExhausted[] = ["block", "park", "skip"];
 const PERSISTS: readonly Persist[] = ["always", "on-failure"];
 
 const OUTBOX_OPTIONS: Record<keyof OutboxOptions, true> = {
@@ -65,16 +78,19 @@ const OUTBOX_OPTIONS: Record<keyof OutboxOptions, true> = {
   retention: true,
   requireTransaction: true,
   retry: true,
+  maxCrashes: true,
   timeout: true,
   abandonAfter: true,
   lease: true,
   concurrency: true,
   ownConnections: true,
+  statementTimeout: true,
   pollInterval: true,
   wakeUps: true,
   writersLock: true,
   maxPayloadBytes: true,
   codec: true,
+  signing: true,
   logger: true,
 };
 
@@ -92,6 +108,7 @@ const FUNCTION_OPTIONS: Record<keyof FunctionOptions<never[]>, true> = {
   persist: true,
   deleteAfterSend: true,
   requireTransaction: true,
+  onExhausted: true,
 };
 
 /** What a function's own options say, beside the outbox's. */
@@ -107,6 +124,7 @@ export interface FunctionSettings {
   timeoutMs: number;
   codec: Codec;
   version: number;
+  onExhausted: OnExhausted;
 }
 
 /** @throws {InvalidOptionError} naming the function and the option */
@@ -131,11 +149,18 @@ export function resolveFunctionOptions(
     timeoutMs: options.timeout === undefined ? outbox.timeoutMs : timer(at("timeout"), options.timeout),
     codec: codec(at("codec"), options.codec ?? outbox.codec),
     version: wholeNumber(at("version"), options.version ?? 1, 1),
+    onExhausted: oneOf(at("onExhausted"), options.onExhausted ?? "block", ON_EXHAUSTED),
   };
   if (isOrdered && options.persist === "on-failure") {
     throw new InvalidOptionError(
       at("persist"),
       `is "on-failure", which needs publish-on-commit: what is not stored has no place in an order`,
+    );
+  }
+  if (!isOrdered && options.onExhausted !== undefined) {
+    throw new InvalidOptionError(
+      at("onExhausted"),
+      `needs strategy: "keep-order"; an exhausted publish-on-commit call goes dead`,
     );
   }
   if (!isOrdered && options.orderingKey !== undefined) {

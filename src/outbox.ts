@@ -4,14 +4,22 @@ import { CallWriter } from "./call-writer.js";
 import { clean } from "./clean.js";
 import { OutboxClosedError } from "./errors.js";
 import { Events } from "./events.js";
-import { checkRelayOptions, resolveCleanOptions, resolveListOptions, resolveRelayerOptions } from "./member-options.js";
+import { checkRelayOptions, resolveCleanOptions, resolveRelayerOptions } from "./member-options.js";
+import { CallsOperator } from "./operator/calls.js";
+import { check } from "./operator/check.js";
+import { KeysOperator } from "./operator/keys.js";
+import type { OperatorParts } from "./operator/parts.js";
+import { StreamsOperator } from "./operator/streams.js";
 import { resolveOptions, type Settings } from "./options.js";
 import { Registry } from "./registry.js";
 import type { Pass } from "./run/pass.js";
 import { relayOnce, type RelayParts } from "./relay/relay.js";
 import { RelayLoop } from "./relay/relayer.js";
 import type { RunContext } from "./run/run.js";
+import { Runs } from "./run/runs.js";
 import { Slots } from "./run/slots.js";
+import { stubbornly } from "./run/stubbornly.js";
+import { Suspects } from "./run/suspects.js";
 import { makeSaveToOutbox } from "./save-to-outbox.js";
 import { startSchedule } from "./schedule.js";
 import type { NewCall } from "./store/insert-calls.js";
@@ -21,12 +29,12 @@ import { OnFailure } from "./strategies/on-failure.js";
 import { PublishOnCommit } from "./strategies/publish-on-commit.js";
 import { AmbientTransactions } from "./transaction.js";
 import type {
+  CheckOptions,
   CleanOptions,
-  ListedCall,
-  ListOptions,
   OutboxEventName,
   OutboxListener,
   OutboxOptions,
+  Problem,
   Relayer,
   RelayerOptions,
   RelayOptions,
@@ -34,13 +42,13 @@ import type {
   SaveToOutbox,
   Schedule,
   ScheduleOptions,
-  StreamStatus,
 } from "./types.js";
 
 /** Stores calls of functions in your transactions, and runs them once those have committed. Made by `createOutbox`. */
 export class Outbox {
   readonly #settings: Settings;
   readonly #store: Store;
+  readonly #registry: Registry;
   readonly #events: Events;
   readonly #ambient: AmbientTransactions;
   readonly #publishOnCommit: PublishOnCommit;
@@ -53,6 +61,8 @@ export class Outbox {
   readonly #relaying = new Set<Promise<unknown>>();
   readonly #relayers = new Set<RelayLoop>();
   readonly #schedules = new Set<Schedule>();
+  /** What a person asked for, and is not done. */
+  readonly #operating = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
   /**
@@ -66,20 +76,26 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     const settings = resolveOptions(options);
-    const { knex, logger, concurrency, leaseMs, abandonAfterMs, pollIntervalMs } = settings;
+    const { knex, logger, concurrency, leaseMs, abandonAfterMs, pollIntervalMs, signing } = settings;
     const registry = new Registry(settings.codec);
     const events = new Events(logger);
     const store = openStore(settings);
     const slots = new Slots(concurrency);
+    const runs = new Runs();
+    const suspects = new Suspects({ slots, runs, maxCrashes: settings.maxCrashes });
     const context: RunContext = {
       registry,
       context: this.#context,
       abandonAfterMs,
-      readPayload: (seq) => store.readPayload(seq),
+      runs,
+      signing,
+      // A link that breaks for a moment is no failure of the call.
+      readPayload: (seq) => stubbornly(() => store.readPayload(seq), leaseMs),
     };
-    const parts = { store, registry, slots, events, logger, context, leaseMs, concurrency, pollIntervalMs };
+    const parts = { store, registry, slots, suspects, events, logger, context, leaseMs, concurrency, pollIntervalMs };
     this.#settings = settings;
     this.#store = store;
+    this.#registry = registry;
     this.#events = events;
     this.#publishOnCommit = new PublishOnCommit(parts);
     this.#keepOrder = new KeepOrder(parts);
@@ -94,6 +110,11 @@ export class Outbox {
       committed: runUnstored,
       isWholeRollback: (error) => store.isWholeRollback(error),
     });
+    const whileOpen: OperatorParts["whileOpen"] = (what, work) => this.#whileOpen(what, work);
+    const operator = { store, registry, logger, leaseMs, whileOpen, wake: () => this.#wake() };
+    this.calls = new CallsOperator(operator);
+    this.streams = new StreamsOperator(operator);
+    this.keys = new KeysOperator(operator);
     this.saveToOutbox = makeSaveToOutbox({ settings, registry, ambient: this.#ambient, writer, runUnstored });
   }
 
@@ -186,31 +207,25 @@ export class Outbox {
     await this.#store.migrate();
   };
 
-  /** The stored calls. */
-  readonly calls = {
-    /**
-     * A page of calls, in the order in which they were stored.
-     *
-     * @throws {@link NotMigratedError} the tables are missing
-     * @throws {@link InvalidOptionError} naming the option
-     */
-    list: async (options: ListOptions = {}): Promise<ListedCall[]> => {
-      this.#requireOpen("calls.list");
-      return this.#store.listCalls(resolveListOptions(options));
-    },
-  };
+  /** The stored calls, and the operator's hands on them. */
+  readonly calls: CallsOperator;
+  /** The streams, and the operator's hands on them. */
+  readonly streams: StreamsOperator;
+  /** The ordering keys of keep-order streams, and the operator's hands on them. */
+  readonly keys: KeysOperator;
 
-  /** The streams that have a call. */
-  readonly streams = {
-    /**
-     * How each stream stands that has a call, by name. It counts the whole table.
-     *
-     * @throws {@link NotMigratedError} the tables are missing
-     */
-    list: async (): Promise<StreamStatus[]> => {
-      this.#requireOpen("streams.list");
-      return this.#store.streamStatus();
-    },
+  /**
+   * What a person should look at: streams whose oldest call has been due for too long, or that have too many, and calls whose
+   * function this process does not know. For health checks, and for deploys that remove functions. It counts the whole table.
+   *
+   * @throws {@link NotMigratedError} the tables are missing, or older than this version needs
+   * @throws {@link SchemaTooNewError} the tables were made by a newer Carteiro
+   * @throws {@link OutboxClosedError} after `close`
+   * @throws {@link InvalidOptionError} naming the option
+   */
+  readonly check = async (options: CheckOptions = {}): Promise<Problem[]> => {
+    this.#requireOpen("check");
+    return check({ store: this.#store, registry: this.#registry }, options);
   };
 
   /**
@@ -237,17 +252,28 @@ export class Outbox {
 
   /**
    * Stops relayers and schedules, lets what runs end (each run within `abandonAfter`), runs also the committed calls of this
-   * process that wait for a slot (at most 1,000 wait), and closes the connections of its own. Your knex stays open. Calls made
-   * in transactions afterwards are stored, and left to other processes. Awaited inside a run, it waits for that run: don't.
+   * process that wait for a slot (at most 1,000 wait), lets a person's changes come to their end (each waits at most three
+   * leases for an answer), and closes the connections of its own. Your knex stays open. Calls made in transactions afterwards
+   * are stored, and left to other processes. Awaited inside a run, it waits for that run: don't.
    */
   readonly close = (): Promise<void> => (this.#closing ??= this.#close());
 
   async #close(): Promise<void> {
     for (const pass of this.#passes) pass.stop();
     await Promise.all([...this.#schedules, ...this.#relayers].map((one) => one.stop()));
+    await this.#ambient.decided(this.#settings.leaseMs);
     await this.idle();
+    // A change that is cut off would leave calls hidden, which nobody deletes, or gives back.
+    await Promise.allSettled(this.#operating);
     await this.#store.close();
     this.#context.emitDestroy();
+  }
+
+  async #whileOpen<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#requireOpen(what);
+    const operating = work();
+    this.#operating.add(operating);
+    return operating.finally(() => this.#operating.delete(operating));
   }
 
   #requireOpen(what: string): void {
@@ -261,10 +287,13 @@ export class Outbox {
     const ids = dueNow.filter((call) => call.strategy === "publish-on-commit").map((call) => call.id);
     this.#context.runInAsyncScope(() => {
       if (ids.length > 0) this.#publishOnCommit.hint(ids);
-      if (ids.length === dueNow.length || !this.#settings.wakesLocally) return;
-      this.#keepOrder.wake();
-      for (const relayer of this.#relayers) relayer.wake();
+      if (ids.length < dueNow.length && this.#settings.wakesLocally) this.#wake();
     });
+  }
+
+  #wake(): void {
+    this.#keepOrder.wake();
+    for (const relayer of this.#relayers) relayer.wake();
   }
 }
 

@@ -3,9 +3,11 @@ import { encodeArguments } from "./codec.js";
 import { toMilliseconds } from "./duration.js";
 import { InvalidOptionError, PayloadTooLargeError, UnserializableArgumentError } from "./errors.js";
 import { plainObject, refuseUnknown } from "./checks.js";
+import type { Settings } from "./options.js";
 import type { FunctionDefinition } from "./registry.js";
 import { shown } from "./shown.js";
 import type { NewCall } from "./store/insert-calls.js";
+import type { CallContent } from "./store/stored-call.js";
 import type { Duration, Headers, PerCall } from "./types.js";
 
 const PER_CALL_OPTIONS: Record<keyof PerCall | "trx", true> = {
@@ -29,7 +31,7 @@ export function prepareCall(
   definition: FunctionDefinition,
   args: readonly unknown[],
   perCall: PerCall,
-  maxPayloadBytes: number,
+  { maxPayloadBytes, signing }: Pick<Settings, "maxPayloadBytes" | "signing">,
 ): NewCall {
   refuseUnknown(`a call of ${definition.name}`, perCall, PER_CALL_OPTIONS);
   const payload = encode(definition, args);
@@ -40,7 +42,7 @@ export function prepareCall(
       `${definition.name}: the encoded call has ${bytes} bytes, and maxPayloadBytes is ${maxPayloadBytes}; store the data elsewhere and pass a reference to it`,
     );
   }
-  return {
+  const content: CallContent = {
     id: uuidv7(),
     functionName: definition.name,
     stream: definition.stream,
@@ -48,8 +50,12 @@ export function prepareCall(
     orderingKey: orderingKeyOf(definition, args, perCall),
     codec: definition.codec.name,
     version: definition.version,
-    payload,
     headers,
+  };
+  return {
+    ...content,
+    payload,
+    ...(signing ? { signature: signing.sign(content, payload) } : {}),
     ...dueOf(definition.name, perCall),
   };
 }

@@ -39,6 +39,10 @@ export class Registry {
     return definition !== undefined && call.version <= definition.version ? definition : undefined;
   }
 
+  codecNamed(name: string): Codec | undefined {
+    return this.#codecs.get(name);
+  }
+
   codec(definition: FunctionDefinition, name: string): Codec | undefined {
     return definition.codec.name === name ? definition.codec : this.#codecs.get(name);
   }

@@ -83,7 +83,7 @@ async function saveCall(
   const { settings, ambient } = parts;
   plainObject(`${definition.name}: options`, options, "an object such as {delay: 5000}");
   const { trx, ...perCall } = options;
-  const call = prepareCall(definition, args, perCall, settings.maxPayloadBytes);
+  const call = prepareCall(definition, args, perCall, settings);
   const saved = { id: call.id, function: definition.name, stream: definition.stream };
   const isStored = definition.persist === "always" || call.delayMs > 0 || call.runAtMs !== undefined;
   const scope: Scope | undefined =

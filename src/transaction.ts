@@ -91,6 +91,8 @@ export class AmbientTransactions {
   readonly #scopes = new WeakMap<Knex.Transaction, Scope>();
   readonly #knex: Knex;
   readonly #hooks: TransactionHooks;
+  /** Commits under way that decide whether calls run which are not stored. */
+  readonly #deciding = new Set<Promise<unknown>>();
 
   constructor(knex: Knex, hooks: TransactionHooks) {
     this.#knex = knex;
@@ -149,10 +151,24 @@ export class AmbientTransactions {
     const called = root.calls();
     const unstored = this.#hooks.isClosing() ? [] : called.unstored;
     const stored = unstored === called.unstored ? called.stored : [...called.stored, ...called.unstored];
-    if (stored.length > 0) await this.#hooks.write(root.trx, stored);
-    const answer = await commit();
-    if (unstored.length > 0 && (await isYes(root.trx, answer))) this.#hooks.committed(unstored);
-    return answer;
+    const end = async () => {
+      if (stored.length > 0) await this.#hooks.write(root.trx, stored);
+      const answer = await commit();
+      if (unstored.length > 0 && (await isYes(root.trx, answer))) this.#hooks.committed(unstored);
+      return answer;
+    };
+    if (unstored.length === 0) return end();
+    const deciding = end();
+    this.#deciding.add(deciding);
+    return deciding.finally(() => this.#deciding.delete(deciding));
+  }
+
+  /** Resolves when it is known of all calls that are not stored whether they run, or after so long: an answer may never come. */
+  async decided(withinMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const tooLong = new Promise((resolve) => (timer = setTimeout(resolve, withinMs)));
+    await Promise.race([Promise.allSettled(this.#deciding), tooLong]);
+    clearTimeout(timer);
   }
 
   /** Savepoints that knex begins in it are ambient too: their calls go with them when they roll back. */

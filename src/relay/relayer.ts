@@ -25,10 +25,10 @@ interface Serving {
 export class RelayLoop implements Relayer {
   readonly #options: LoopOptions;
   readonly #wakeUp = new WakeUp();
-  /** What is being served, since longest first. */
+  /** What is being served. */
   readonly #active = new Map<string, Serving>();
-  /** Runs of streams that have been served. */
-  readonly #settling = new Set<Promise<void>>();
+  /** Runs of streams that have been served, with the passes that they belong to: suspects may still wait for their turn. */
+  readonly #settling = new Map<Promise<void>, Pass>();
   /**
    * Until when a stream is left alone. One that met a call it could not route somebody else shall have for an interval; one
    * that could not be served is tried again ever later.
@@ -56,10 +56,11 @@ export class RelayLoop implements Relayer {
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const { pass } of this.#active.values()) pass.stop();
+    for (const pass of this.#settling.values()) pass.stop();
     this.#wakeUp.ring();
     await this.#looping;
     await Promise.all([...this.#active.values()].map(({ ended }) => ended));
-    await Promise.all(this.#settling);
+    await Promise.all(this.#settling.keys());
   }
 
   async #loop(): Promise<void> {
@@ -100,8 +101,12 @@ export class RelayLoop implements Relayer {
   /** Those that have had their turn give way. */
   #makeRoom(wanted: number): void {
     const before = performance.now() - TURN_MS;
-    const done = [...this.#active.values()].filter(({ since }) => since <= before);
-    for (const { pass } of done.slice(0, wanted)) pass.stop();
+    const done = [...this.#active.values()].filter(({ since }) => since <= before).sort((a, b) => a.since - b.since);
+    for (const serving of done.slice(0, wanted)) {
+      serving.pass.giveWay();
+      // One that has to stay is not asked again before the others were.
+      serving.since = performance.now();
+    }
   }
 
   #serve(due: DueStream): void {
@@ -124,7 +129,7 @@ export class RelayLoop implements Relayer {
       else this.#resting.delete(key);
     } finally {
       const settling = pass.settled().finally(() => this.#settling.delete(settling));
-      this.#settling.add(settling);
+      this.#settling.set(settling, pass);
     }
   }
 

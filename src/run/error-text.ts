@@ -17,7 +17,19 @@ function describe(error: unknown): string {
   }
 }
 
+/**
+ * A database may refuse the text of an error, for a character that its encoding does not know.
+ *
+ * @param part carries the text, where there is one
+ * @param whole what is written, with `part` in its place
+ * @returns what to write, and then, if that is refused, the same with the text made plain
+ */
+export function withPlainError<Part extends object, Whole>(part: Part, whole: (part: Part) => Whole): Whole[] {
+  const { error } = part as { error?: string };
+  return [whole(part), ...(error === undefined ? [] : [whole({ ...part, error: plainText(error) })])];
+}
+
 /** What is left of a text in every encoding. */
-export function plainText(text: string): string {
+function plainText(text: string): string {
   return text.replace(/[^\t\n\x20-\x7e]/gu, "?");
 }

@@ -3,6 +3,7 @@ import type { ClaimedCall } from "../store/claim-calls.js";
 import type { Store } from "../store/store.js";
 import type { Logger } from "../types.js";
 import { LeaseClock } from "./lease-clock.js";
+import { RenewalTimer } from "./renewal-timer.js";
 
 interface Kept {
   call: ClaimedCall;
@@ -24,7 +25,7 @@ const MOST_PER_STATEMENT = 1000;
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   readonly #kept = new Map<string, Kept>();
-  #timer: NodeJS.Timeout | undefined;
+  #timer: RenewalTimer | undefined;
   #renewing: Promise<void> | undefined;
   #hasFailed = false;
 
@@ -41,7 +42,7 @@ export class LeaseKeeper {
     if (clock.hasEnded) return undefined;
     const controller = new AbortController();
     this.#kept.set(keyOf(call), { call, clock, controller, isSettling: false });
-    this.#timer ??= setInterval(() => this.#tick(), this.#options.leaseMs / 3).unref();
+    this.#timer ??= new RenewalTimer(this.#options.leaseMs, (isLate) => this.#tick(isLate));
     return controller;
   }
 
@@ -55,15 +56,15 @@ export class LeaseKeeper {
   forget(call: ClaimedCall): boolean {
     const wasKept = this.#kept.delete(keyOf(call));
     if (this.#kept.size === 0) {
-      clearInterval(this.#timer);
+      this.#timer?.stop();
       this.#timer = undefined;
     }
     return wasKept;
   }
 
-  /** One statement at a time. A lease that has ended is lost once more time was asked for in vain. */
-  #tick(): void {
-    if (this.#hasFailed || this.#renewing) this.#loseEnded();
+  /** One statement at a time. A lease that has ended is lost once more time was asked for in vain, which a late tick cannot tell. */
+  #tick(isLate: boolean): void {
+    if (!isLate && (this.#hasFailed || this.#renewing)) this.#loseEnded();
     this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined));
   }
 

@@ -9,7 +9,7 @@ const MOST_BLOCKED_SHOWN = 100;
 
 /** One pass of a relay: what it may still do, and what it has done. */
 export class Pass {
-  #beganAtMs: number | undefined;
+  #dueByMs: number | undefined;
   readonly result: RelayResult = { published: 0, failed: 0, dead: 0, unroutable: 0, blocked: [], blockedCount: 0 };
   readonly #deadline: number;
   readonly #runs = new Set<Promise<void>>();
@@ -19,6 +19,7 @@ export class Pass {
   #wakeWaiting: () => void = () => undefined;
   #waiting: Promise<void> | undefined;
   #isStopped = false;
+  #isAskedToGiveWay = false;
 
   constructor({ limit = Infinity, deadline }: PassOptions) {
     this.#budget = limit;
@@ -26,12 +27,12 @@ export class Pass {
   }
 
   /** The moment, on the database's clock, after which nothing counts as due; undefined for a relayer, which has no end. */
-  get beganAtMs(): number | undefined {
-    return this.#beganAtMs;
+  get dueByMs(): number | undefined {
+    return this.#dueByMs;
   }
 
-  begin(atMs: number): void {
-    this.#beganAtMs = atMs;
+  begin(dueByMs: number): void {
+    this.#dueByMs = dueByMs;
   }
 
   /** How many more calls may be started. */
@@ -40,13 +41,30 @@ export class Pass {
   }
 
   get isOver(): boolean {
-    return this.#isStopped || (this.#budget <= 0 && this.#reserved === 0) || Date.now() >= this.#deadline;
+    return this.isStopped || (this.#budget <= 0 && this.#reserved === 0);
+  }
+
+  /** Whether even what its budget was spent on must not start any more. */
+  get isStopped(): boolean {
+    return this.#isStopped || this.#isAskedToGiveWay || Date.now() >= this.#deadline;
   }
 
   /** Starts nothing more; what runs goes on. */
   stop(): void {
     this.#isStopped = true;
     this.#wakeWaiting();
+  }
+
+  /** Starts nothing more, since others wait for their turn; who cannot make room for them soon may `stay`. */
+  giveWay(): void {
+    this.#isAskedToGiveWay = true;
+    this.#wakeWaiting();
+  }
+
+  /** @returns whether it goes on: it was only asked to give way */
+  stay(): boolean {
+    this.#isAskedToGiveWay = false;
+    return !this.isOver;
   }
 
   /**

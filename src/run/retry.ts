@@ -1,5 +1,5 @@
 import { toMilliseconds } from "../duration.js";
-import { InvalidOptionError, UnrecoverableError } from "../errors.js";
+import { CrashedError, InvalidOptionError, UnrecoverableError } from "../errors.js";
 import { shown } from "../shown.js";
 import type { Logger, Retry, RetrySchedule } from "../types.js";
 
@@ -8,7 +8,7 @@ export interface Failure {
   error: unknown;
   /** 1 for the first run. */
   attempt: number;
-  /** Since the call was stored. */
+  /** Since the call was due for the first time, or retried by a person. */
   ageMs: number;
 }
 
@@ -92,6 +92,7 @@ function isUnrecoverable(error: unknown): boolean {
   try {
     return (
       error instanceof UnrecoverableError ||
+      error instanceof CrashedError ||
       (error instanceof Error && (error as { code?: unknown }).code === "CARTEIRO_UNRECOVERABLE")
     );
   } catch {

@@ -2,9 +2,11 @@ import type { AsyncResource } from "node:async_hooks";
 import { decodePayload } from "../codec.js";
 import { RunTimeoutError, UndecodablePayloadError } from "../errors.js";
 import type { FunctionDefinition, Registry } from "../registry.js";
+import type { Signing } from "../signing.js";
 import type { StoredCall } from "../store/stored-call.js";
 import type { Call, CurrentCall, Headers } from "../types.js";
 import { withCurrentCall } from "./current-call.js";
+import type { Runs } from "./runs.js";
 
 /** How a run ended. `call` carries the arguments as far as they could be decoded. */
 export interface Outcome {
@@ -21,6 +23,9 @@ export interface RunContext {
   /** The async context of `createOutbox`: a run sees no request and no transaction of whoever committed its call. */
   context: AsyncResource;
   abandonAfterMs: number;
+  runs: Runs;
+  /** Looked at before anything of a call is decoded. */
+  signing?: Signing | undefined;
   readPayload(seq: StoredCall["seq"]): Promise<string | undefined>;
 }
 
@@ -46,11 +51,12 @@ export async function run(
     signal: abort.signal,
     createdAt: call.createdAt,
   };
-  const result = await limited(definition, context.abandonAfterMs, abort, (limits) =>
+  const running = limited(definition, context.abandonAfterMs, abort, (limits) =>
     context.context.runInAsyncScope(() =>
-      withCurrentCall(current, () => execute(stored, call, definition, limits, context)),
+      withCurrentCall(current, () => execute(stored, call, definition, limits, abort.signal, context)),
     ),
   );
+  const result = await context.runs.during(running);
   return { call, attempt: current.attempt, durationMs: performance.now() - startedAt, result };
 }
 
@@ -64,32 +70,49 @@ export function toCall(stored: StoredCall): Call {
     strategy: stored.strategy,
     ...(orderingKey === "" ? {} : { orderingKey }),
     args: [],
-    headers: parseHeaders(stored.headers),
+    headers: parseHeaders(stored.headers) ?? {},
     createdAt: new Date(stored.createdAtMs),
   };
 }
 
-function parseHeaders(text: string): Headers {
+/** @returns undefined where the text is not what is stored for headers: somebody has edited the table */
+export function parseHeaders(text: string): Headers | undefined {
   try {
     const headers: unknown = JSON.parse(text);
-    return typeof headers === "object" && headers !== null ? (headers as Headers) : {};
+    const isObject = typeof headers === "object" && headers !== null && !Array.isArray(headers);
+    return isObject && Object.values(headers).every((value) => typeof value === "string")
+      ? (headers as Headers)
+      : undefined;
   } catch {
-    return {};
+    return undefined;
   }
 }
 
 async function decode(stored: StoredCall, definition: FunctionDefinition, context: RunContext): Promise<unknown[]> {
+  const payload = stored.payload ?? (await context.readPayload(stored.seq));
+  if (payload === undefined) throw new UndecodablePayloadError(`call ${stored.id} is no longer stored`);
+  context.signing?.verify(stored, payload);
   const codec = context.registry.codec(definition, stored.codec);
   if (!codec) {
     throw new UndecodablePayloadError(
       `call ${stored.id} was encoded by the codec "${stored.codec}", which this process does not know; pass it to ${definition.name} or to createOutbox`,
     );
   }
-  const payload = stored.payload ?? (await context.readPayload(stored.seq));
-  if (payload === undefined) throw new UndecodablePayloadError(`call ${stored.id} is no longer stored`);
-  const args = decodePayload(codec, payload);
-  if (stored.version === definition.version || !definition.upcast) return args;
-  return (await definition.upcast(args, stored.version)) as unknown[];
+  // Without its tenant, say, a call would be another one.
+  if (!parseHeaders(stored.headers))
+    throw new UndecodablePayloadError(`the headers of call ${stored.id} are no JSON object of texts`);
+  return upcast(decodePayload(codec, payload), stored, definition);
+}
+
+async function upcast(args: unknown[], stored: StoredCall, definition: FunctionDefinition): Promise<unknown[]> {
+  if (stored.version === definition.version) return args;
+  if (stored.version < 1 || !definition.upcast)
+    throw new UndecodablePayloadError(`call ${stored.id} has the version ${stored.version}; the first one is 1`);
+  const upcasted: unknown = await definition.upcast(args, stored.version);
+  if (Array.isArray(upcasted)) return upcasted as unknown[];
+  throw new UndecodablePayloadError(
+    `${definition.name}: upcast gave ${upcasted === null ? "null" : typeof upcasted} for the arguments of version ${stored.version}; it must return an array of arguments`,
+  );
 }
 
 interface Limits {
@@ -101,11 +124,14 @@ async function execute(
   call: Call,
   definition: FunctionDefinition,
   limits: Limits,
+  signal: AbortSignal,
   context: RunContext,
 ): Promise<Outcome["result"]> {
   try {
     const args = await decode(stored, definition, context);
     if (limits.isAbandoned) throw new Error("abandoned before its arguments were there");
+    // While a large payload was read, say, the lease may have been lost.
+    signal.throwIfAborted();
     call.args = args;
     await definition.fn(...(args as never[]));
     return { kind: "succeeded" };

@@ -2,7 +2,7 @@ import type { CallSettlement } from "../store/settle-calls.js";
 import type { Store } from "../store/store.js";
 import type { Logger } from "../types.js";
 import { Group } from "./group.js";
-import { plainText } from "./error-text.js";
+import { withPlainError } from "./error-text.js";
 import { firstThatWorks, stubbornly } from "./stubbornly.js";
 
 /** What became of a settlement. `unsettled`: the database did not say; the call may run again. */
@@ -43,7 +43,7 @@ export class Settler {
   async #settleAlone(settlement: CallSettlement): Promise<Settling> {
     const { leaseMs, logger } = this.#options;
     try {
-      const variants = withPlainError(settlement);
+      const variants = withPlainError(settlement.settled, (settled) => ({ ...settlement, settled }));
       const [settling] = await stubbornly(() => firstThatWorks(variants, (variant) => this.#send([variant])), leaseMs);
       if (settling !== "lease-lost") return settling as Settling;
       logger.warn({}, "an outcome was sent and the answer lost: it was settled then, or the call will run again");
@@ -58,13 +58,4 @@ export class Settler {
     const lost = new Set(await this.#options.store.settleCalls(settlements));
     return settlements.map((settlement) => (lost.has(settlement) ? "lease-lost" : "settled"));
   }
-}
-
-/** A database may refuse the text of an error, for a character that its encoding does not know. */
-function withPlainError({ lease, settled }: CallSettlement): CallSettlement[] {
-  if (!("error" in settled)) return [{ lease, settled }];
-  return [
-    { lease, settled },
-    { lease, settled: { ...settled, error: plainText(settled.error) } },
-  ];
 }

@@ -30,7 +30,7 @@ export class KeepOrder {
     return server.metUnroutable;
   }
 
-  /** Streams being served look at once for what was committed. */
+  /** Streams being served look at once for what was committed, or changed by a person. */
   wake(): void {
     for (const server of this.#serving.keys()) server.wake();
   }

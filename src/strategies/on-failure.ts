@@ -1,6 +1,6 @@
 import type { FunctionDefinition } from "../registry.js";
-import { errorText, plainText } from "../run/error-text.js";
-import { delayAfter } from "../run/retry.js";
+import { withPlainError } from "../run/error-text.js";
+import { judge } from "../run/judge.js";
 import { run } from "../run/run.js";
 import { firstThatWorks, stubbornly } from "../run/stubbornly.js";
 import type { NewCall } from "../store/insert-calls.js";
@@ -33,7 +33,7 @@ export class OnFailure {
   }
 
   async #leaveToRelay(calls: NewCall[]): Promise<void> {
-    if (await this.#store(calls)) this.#options.onStored(calls);
+    if (await this.#store([calls])) this.#options.onStored(calls);
   }
 
   /** What is running, or being stored. */
@@ -55,26 +55,23 @@ export class OnFailure {
       return;
     }
     const { error } = outcome.result;
-    const failure = { error, attempt: 1, ageMs: outcome.durationMs };
-    const delayMs = delayAfter(definition, failure, logger);
+    const { delayMs, error: text } = judge({ ageMs: 0 }, definition, outcome, error, logger);
     const state = delayMs === false ? "dead" : "pending";
-    const failed = {
-      ...call,
-      delayMs: delayMs || 0,
-      failure: { state, attempts: 1, error: errorText(error) },
-    } as const;
-    const isStored = await this.#store([failed]);
+    const failed = withPlainError({ state, attempts: 1, error: text } as const, (failure) => [
+      { ...call, delayMs: delayMs || 0, failure },
+    ]);
+    const isStored = await this.#store(failed);
     const nextAttemptAt = isStored && delayMs !== false ? new Date(Date.now() + delayMs) : undefined;
     reportOutcome(this.#options, outcome, "commit", nextAttemptAt, nextAttemptAt === undefined);
   }
 
-  /** @returns false where they are lost */
-  async #store(calls: NewCall[]): Promise<boolean> {
+  /** @param variants of the same calls, of which one is stored @returns false where they are lost */
+  async #store(variants: readonly NewCall[][]): Promise<boolean> {
     const { store, leaseMs, logger } = this.#options;
     try {
       await stubbornly(async () => {
         try {
-          await firstThatWorks([calls, calls.map(withPlainError)], (variant) => store.insertAlone(variant));
+          await firstThatWorks(variants, (calls) => store.insertAlone(calls));
         } catch (error) {
           // An attempt before this one was committed, and only its answer was lost.
           if (!store.isDuplicate(error)) throw error;
@@ -82,19 +79,15 @@ export class OnFailure {
       }, leaseMs);
       return true;
     } catch (error) {
-      const callIds = calls.map((call) => call.id);
+      const callIds = variants[0]?.map((call) => call.id);
       logger.error({ err: error, callIds }, 'calls of persist: "on-failure" could not be stored and are lost');
       return false;
     }
   }
 }
 
-/** A database may refuse the text of an error, for a character that its encoding does not know. */
-function withPlainError(call: NewCall): NewCall {
-  return call.failure ? { ...call, failure: { ...call.failure, error: plainText(call.failure.error) } } : call;
-}
-
 /** A call that is not, or not yet, in the table, in the shape of one that is. */
 export function unstored(call: NewCall): StoredCall {
-  return { ...call, seq: 0, attempts: 0, fence: 1, createdAtMs: Date.now(), ageMs: 0, clockOffsetMs: 0 };
+  const now = Date.now();
+  return { ...call, seq: 0, attempts: 0, suspectRuns: 0, fence: 1, createdAtMs: now, ageMs: 0, clockOffsetMs: 0 };
 }

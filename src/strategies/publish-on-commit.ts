@@ -1,7 +1,6 @@
 import type { FunctionDefinition } from "../registry.js";
-import { errorText } from "../run/error-text.js";
+import { judge } from "../run/judge.js";
 import { LeaseKeeper } from "../run/lease-keeper.js";
-import { delayAfter } from "../run/retry.js";
 import { type Outcome, run, toCall } from "../run/run.js";
 import { Settler } from "../run/settle.js";
 import type { ClaimedCall } from "../store/claim-calls.js";
@@ -16,6 +15,8 @@ const MOST_HINTS = 1000;
 const MOST_PER_CLAIM = 100;
 /** How long an unroutable call is left alone, on average: it must not stand in front of the others at every pass. */
 const UNROUTABLE_PAUSE_MS = 10_000;
+/** How long suspects are left alone for whom there is no room. */
+const SUSPECTS_PAUSE_MS = 2000;
 
 /** What a claim was made for. */
 interface Claim {
@@ -80,7 +81,7 @@ export class PublishOnCommit {
       const askedAt = performance.now();
       let calls: ClaimedCall[] = [];
       try {
-        if (wanted > 0) calls = await store.claimDue(stream, wanted, pass.beganAtMs);
+        if (wanted > 0) calls = await store.claimDue(stream, wanted, pass.dueByMs);
       } finally {
         const claim: Claim = { askedAt, taken, source: "relay", pass };
         // What was stopped, or has reached its deadline, while the claim was on its way starts nothing more.
@@ -95,19 +96,34 @@ export class PublishOnCommit {
   }
 
   #start(calls: readonly ClaimedCall[], claim: Claim): void {
-    const { slots, registry } = this.#options;
+    const { slots, suspects, registry, store } = this.#options;
     const unroutable: ClaimedCall[] = [];
+    const suspected: [ClaimedCall, FunctionDefinition][] = [];
+    let started = 0;
     for (const call of calls) {
       const definition = registry.find(call);
-      if (definition)
+      if (!definition) unroutable.push(call);
+      else if (call.isSuspect || call.suspectRuns > 0) suspected.push([call, definition]);
+      else {
+        started += 1;
         this.#track(
-          this.#runAndSettle(call, definition, claim).finally(() => slots.give()),
+          this.#serve(call, definition, claim).finally(() => slots.give()),
           claim,
         );
-      else unroutable.push(call);
+      }
     }
-    slots.give(claim.taken - calls.length + unroutable.length);
+    // Suspects take slots when it is their turn.
+    slots.give(claim.taken - started);
     if (unroutable.length > 0) this.#track(this.#giveBack(unroutable, claim.pass), claim);
+    const tooMany = suspected.splice(suspects.room);
+    for (const [call, definition] of suspected) this.#track(this.#serveSuspect(call, definition, claim), claim);
+    if (tooMany.length > 0) {
+      const leases = tooMany.map(([{ lease }]) => lease);
+      this.#track(
+        this.#unclaim(() => store.endLeases(leases, jittered(SUSPECTS_PAUSE_MS))),
+        claim,
+      );
+    }
   }
 
   #track(work: Promise<void>, { pass }: Claim): void {
@@ -116,48 +132,85 @@ export class PublishOnCommit {
     pass?.track(running);
   }
 
-  async #runAndSettle(
-    call: ClaimedCall,
-    definition: FunctionDefinition,
-    { askedAt, source, pass }: Claim,
-  ): Promise<void> {
-    const { context, logger } = this.#options;
+  async #serve(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): Promise<void> {
+    const abort = this.#keep(call, claim);
+    if (!abort) return;
+    await this.#settle(call, definition, await run(call, definition, abort, this.#options.context), claim);
+  }
+
+  /** In its turn, which ends when its outcome is settled: the next one may end the process. */
+  async #serveSuspect(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): Promise<void> {
+    const { suspects, context } = this.#options;
+    const abort = this.#keep(call, claim);
+    if (!abort) return;
+    const convicted = suspects.convict(call);
+    if (convicted) {
+      await this.#settle(call, definition, convicted.outcome, claim);
+      return;
+    }
+    await suspects.inTurn(call, async (isAlone) => {
+      const isBegun = !abort.signal.aborted && (await this.#beginSuspect(call, isAlone, claim));
+      if (isBegun) await this.#settle(call, definition, await run(call, definition, abort, context), claim);
+      else this.#leases.forget(call);
+    });
+  }
+
+  #keep(call: ClaimedCall, { askedAt }: Claim): AbortController | undefined {
     const abort = this.#leases.keep(call, askedAt);
     if (!abort) {
-      logger.warn(
+      this.#options.logger.warn(
         { callId: call.id },
         "a claim took longer than its lease; the call was not run, and will be claimed again",
       );
-      return;
     }
-    const outcome = await run(call, definition, abort, context);
+    return abort;
+  }
+
+  /** @returns whether it may run; where it may not, its lease is lost, or ends soon */
+  async #beginSuspect(call: ClaimedCall, isAlone: boolean, { pass }: Claim): Promise<boolean> {
+    const { store, logger } = this.#options;
+    const { id: callId, functionName, suspectRuns } = call;
+    try {
+      if (pass?.isStopped || !(await store.beginSuspect(call.lease, isAlone))) {
+        await this.#unclaim(() => store.endLeases([call.lease], 0));
+        return false;
+      }
+    } catch (error) {
+      logger.warn({ err: error, callId }, "a suspect could not be begun; it is claimed again when its lease has ended");
+      return false;
+    }
+    logger.warn(
+      { callId, function: functionName, suspectRuns, isAlone },
+      "a suspect runs: its last run ended with its process, or lost the database",
+    );
+    return true;
+  }
+
+  async #settle(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome, claim: Claim): Promise<void> {
     const settled = this.#decide(call, definition, outcome);
     this.#leases.settling(call);
     const settling = await this.#settler.settle({ lease: call.lease, settled });
     const wasKept = this.#leases.forget(call);
     if (settling === "lease-lost" && wasKept) this.#tellLost(outcome.call);
-    if (settling === "settled") this.#report(call, outcome, settled, source, pass);
+    if (settling === "settled") this.#report(call, outcome, settled, claim);
   }
 
   #tellLost(call: Call): void {
     const { events, logger } = this.#options;
     const { id: callId, function: name, stream } = call;
-    logger.error({ callId, function: name, stream }, "lease lost: the outcome of the run could not be settled");
+    logger.error({ callId, function: name, stream }, "lease lost: the run cannot be settled");
     events.emit("leaseLost", { stream, call });
   }
 
-  #decide(call: ClaimedCall, definition: FunctionDefinition, { attempt, result, durationMs }: Outcome): Settled {
+  #decide(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome): Settled {
+    const { attempt: attempts, result } = outcome;
     if (result.kind === "succeeded")
-      return definition.deleteAfterSend ? { state: "deleted" } : { state: "sent", attempts: attempt };
-    const error = errorText(result.error);
-    const failure = { error: result.error, attempt, ageMs: call.ageMs + durationMs };
-    const delayMs = delayAfter(definition, failure, this.#options.logger);
-    return delayMs === false
-      ? { state: "dead", attempts: attempt, error }
-      : { state: "pending", attempts: attempt, delayMs, error };
+      return definition.deleteAfterSend ? { state: "deleted" } : { state: "sent", attempts };
+    const { delayMs, error } = judge(call, definition, outcome, result.error, this.#options.logger);
+    return delayMs === false ? { state: "dead", attempts, error } : { state: "pending", attempts, delayMs, error };
   }
 
-  #report(call: ClaimedCall, outcome: Outcome, settled: Settled, source: RunSource, pass: Pass | undefined): void {
+  #report(call: ClaimedCall, outcome: Outcome, settled: Settled, { source, pass }: Claim): void {
     const kind = settled.state === "pending" ? "failed" : settled.state === "dead" ? "dead" : "published";
     pass?.count(kind);
     const nextAttemptAt =
@@ -177,18 +230,28 @@ export class PublishOnCommit {
       { functions, calls: calls.length },
       "unroutable: this process does not know the functions of some calls",
     );
-    // Not the same for all: two processes in step would keep each other's calls away from the one that knows them.
-    const pauseMs = UNROUTABLE_PAUSE_MS * (0.5 + Math.random());
-    await this.#release(calls, pauseMs);
+    await this.#release(calls, jittered(UNROUTABLE_PAUSE_MS));
   }
 
-  async #release(calls: readonly ClaimedCall[], delayMs: number): Promise<void> {
-    const { store, logger } = this.#options;
-    const leases = calls.map(({ lease }) => lease);
+  /** Who claims a suspect next shall suspect it, too. */
+  #release(calls: readonly ClaimedCall[], delayMs: number): Promise<void> {
+    const { store } = this.#options;
+    const leasesOf = (isSuspect: boolean) =>
+      calls.filter((call) => call.isSuspect === isSuspect).map(({ lease }) => lease);
+    return this.#unclaim(async () => {
+      await store.releaseCalls(leasesOf(false), delayMs);
+      await store.endLeases(leasesOf(true), delayMs);
+    });
+  }
+
+  async #unclaim(giveBack: () => Promise<void>): Promise<void> {
     try {
-      await store.releaseCalls(leases, delayMs);
+      await giveBack();
     } catch (error) {
-      logger.warn({ err: error }, "claimed calls could not be given back; their leases will end by themselves");
+      this.#options.logger.warn(
+        { err: error },
+        "claimed calls could not be given back; their leases will end by themselves",
+      );
     }
   }
 
@@ -196,4 +259,9 @@ export class PublishOnCommit {
   get running(): Iterable<Promise<unknown>> {
     return this.#following ? [this.#following, ...this.#running] : this.#running;
   }
+}
+
+/** Not the same for all: processes in step would keep each other's calls away from the one that can run them. */
+function jittered(ms: number): number {
+  return ms * (0.5 + Math.random());
 }

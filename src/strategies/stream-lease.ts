@@ -3,6 +3,7 @@ import type { Events } from "../events.js";
 import type { StreamLease } from "../store/serve-stream.js";
 import type { Store } from "../store/store.js";
 import { LeaseClock } from "../run/lease-clock.js";
+import { RenewalTimer } from "../run/renewal-timer.js";
 import type { Logger } from "../types.js";
 
 export interface StreamLeaseKeeperOptions {
@@ -19,7 +20,7 @@ export interface StreamLeaseKeeperOptions {
 /** Renews a stream's lease while it is served, and aborts what runs under it when it is lost. */
 export class StreamLeaseKeeper {
   readonly #options: StreamLeaseKeeperOptions;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: RenewalTimer;
   readonly #controllers = new Set<AbortController>();
   readonly #clock: LeaseClock;
   #renewing: Promise<void> | undefined;
@@ -30,7 +31,7 @@ export class StreamLeaseKeeper {
   constructor(options: StreamLeaseKeeperOptions) {
     this.#options = options;
     this.#clock = new LeaseClock(options.leaseMs, options.askedAt);
-    this.#timer = setInterval(() => this.#tick(), options.leaseMs / 3).unref();
+    this.#timer = new RenewalTimer(options.leaseMs, (isLate) => this.#tick(isLate));
   }
 
   /** Whether a run may start without asking the database again. */
@@ -68,7 +69,15 @@ export class StreamLeaseKeeper {
 
   stop(): void {
     this.#isStopped = true;
-    clearInterval(this.#timer);
+    this.#timer.stop();
+  }
+
+  /**
+   * Resolves when a run may start, or the lease is lost. Asked again where the answer had been waited for for so long that it
+   * says nothing any more: it may have lain on the connection while this process was stopped.
+   */
+  async makeSure(): Promise<void> {
+    while (!this.isSure && !this.#isStopped) await this.renew();
   }
 
   /** Asks for more time, one statement at a time, and resolves when that was answered: `isLost` tells how. */
@@ -76,9 +85,9 @@ export class StreamLeaseKeeper {
     return (this.#renewing ??= this.#askForMore().finally(() => (this.#renewing = undefined)));
   }
 
-  /** A lease that has ended is lost once more time was asked for in vain; after a long block nobody has asked yet. */
-  #tick(): void {
-    if (this.#clock.hasEnded && (this.#hasFailed || this.#renewing)) this.lose();
+  /** A lease that has ended is lost once more time was asked for in vain, which a late tick cannot tell. */
+  #tick(isLate: boolean): void {
+    if (!isLate && this.#clock.hasEnded && (this.#hasFailed || this.#renewing)) this.lose();
     else void this.renew();
   }
 

@@ -1,12 +1,12 @@
 import type { Pass } from "../run/pass.js";
 import { Group } from "../run/group.js";
 import type { StreamLease, StreamSettlement } from "../store/serve-stream.js";
-import { plainText } from "../run/error-text.js";
-import { firstThatWorks, stubbornly } from "../run/stubbornly.js";
+import { stubbornly } from "../run/stubbornly.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
 import { Lane } from "./lane.js";
 import type { StrategyParts } from "./parts.js";
 import { StreamLeaseKeeper } from "./stream-lease.js";
+import { type KeySettlement, StreamSettler } from "./stream-settler.js";
 
 export interface StreamServerOptions extends StrategyParts {
   concurrency: number;
@@ -23,7 +23,8 @@ export class StreamServer {
   readonly #lease: StreamLease;
   readonly #pass: Pass;
   readonly #keeper: StreamLeaseKeeper;
-  readonly #settler: Group<StreamSettlement, boolean>;
+  readonly #settler: StreamSettler;
+  readonly #outcomes: Group<KeySettlement, boolean>;
   /** By ordering key, as hex: the keys whose calls are being run. */
   readonly #lanes = new Map<string, Lane>();
   /** Reading and settling take turns: what a read found is still true when it is acted upon. */
@@ -31,17 +32,25 @@ export class StreamServer {
   #wake: () => void = () => undefined;
   #onLaneEnded: () => void = () => undefined;
   #failure: { error: unknown } | undefined;
+  /** How many more runs may be of a call that ended the process which served the stream before: of keys in line, and aside. */
+  readonly #suspects: { line: number; aside: number };
+  #isServed = false;
+  #isPaused = false;
   /** The moment, on the database's clock, after which nothing counts as due; undefined while there is no end in sight. */
-  #endsAtMs: number | undefined;
+  #dueByMs: number | undefined;
   metUnroutable = false;
 
   constructor(options: StreamServerOptions, lease: StreamLease, askedAt: number, pass: Pass) {
     this.#options = options;
     this.#lease = lease;
     this.#pass = pass;
-    this.#endsAtMs = pass.beganAtMs;
+    this.#dueByMs = pass.dueByMs;
+    // What that process ran, and what had run in it and was not settled, stands in front.
+    const suspects = lease.isTakenOver ? 2 * options.concurrency : 0;
+    this.#suspects = { line: suspects, aside: suspects };
     this.#keeper = new StreamLeaseKeeper({ ...options, lease, askedAt, onLost: () => this.wake() });
-    this.#settler = new Group((settlements) => this.#inTurn(() => this.#settle(settlements)));
+    this.#settler = new StreamSettler(options, lease, this.#keeper);
+    this.#outcomes = new Group((outcomes) => this.#inTurn(() => this.#settler.settle(outcomes)));
   }
 
   wake(): void {
@@ -52,7 +61,7 @@ export class StreamServer {
     try {
       await this.#serveLine();
     } finally {
-      await this.#untilLanes(0);
+      await this.#untilLanesEnd();
       this.#keeper.stop();
       await this.#release();
     }
@@ -63,8 +72,9 @@ export class StreamServer {
   async #release(): Promise<void> {
     const { store, leaseMs, logger } = this.#options;
     if (this.#keeper.isLost) return;
+    const isSuspicious = !this.#isServed && (this.#suspects.line > 0 || this.#suspects.aside > 0);
     try {
-      await stubbornly(() => store.releaseStream(this.#lease), this.#failure ? 0 : leaseMs);
+      await stubbornly(() => store.releaseStream(this.#lease, isSuspicious), this.#failure ? 0 : leaseMs);
     } catch (error) {
       logger.warn(
         { err: error, stream: this.#lease.stream },
@@ -77,11 +87,14 @@ export class StreamServer {
     const { pollIntervalMs } = this.#options;
     let changedAt = performance.now();
     let isStuck = false;
-    while (this.#goesOn) {
+    while (this.#goesOn || (await this.#isKeptBySlowRuns())) {
       const woken = new Promise<void>((resolve) => (this.#wake = resolve));
       this.#stayWithSlowRuns();
       const found = await this.#inTurn(() => this.#fetch(isStuck));
-      if (this.#lanes.size === 0 && !found.isChanged) return;
+      if (this.#lanes.size === 0 && !found.isChanged) {
+        this.#isServed = this.#goesOn && !this.#isPaused;
+        return;
+      }
       if (found.isChanged) changedAt = performance.now();
       const isPolled = await this.#untilWorthLooking(found, woken);
       isStuck = isPolled || performance.now() - changedAt >= pollIntervalMs;
@@ -97,9 +110,15 @@ export class StreamServer {
    * slow run keeps it from leaving: the other keys do not wait for that, and the stream is left when one is met again.
    */
   #stayWithSlowRuns(): void {
-    if (this.#pass.beganAtMs !== undefined || this.#endsAtMs === undefined) return;
+    if (this.#pass.dueByMs !== undefined || this.#dueByMs === undefined) return;
     const isSlow = [...this.#lanes.values()].some((lane) => lane.hasRunFor(this.#options.pollIntervalMs));
-    if (isSlow) this.#endsAtMs = undefined;
+    if (isSlow) this.#dueByMs = undefined;
+  }
+
+  /** A stream that shall give way, and cannot for a slow run, makes no room by letting its other keys wait for that run. */
+  async #isKeptBySlowRuns(): Promise<boolean> {
+    if (this.#lanes.size > 0) await this.#untilWorthLooking(NOTHING);
+    return this.#lanes.size > 0 && !this.#keeper.isLost && !this.#failure && this.#pass.stay();
   }
 
   /**
@@ -108,15 +127,17 @@ export class StreamServer {
    *
    * @returns whether nothing of this happened within a poll's time
    */
-  async #untilWorthLooking({ isFull, isCleared }: Found, woken: Promise<void>): Promise<boolean> {
-    const { concurrency, pollIntervalMs } = this.#options;
+  async #untilWorthLooking({ isFull, isCleared }: Found, woken?: Promise<void>): Promise<boolean> {
+    const { concurrency, pollIntervalMs, leaseMs } = this.#options;
+    // Who changed something waits for as long as a few leases.
+    const pauseMs = Math.min(pollIntervalMs, leaseMs / 2);
     if (this.#lanes.size === 0 || (isCleared && this.#hasRoom)) return false;
     const enough = isFull || !this.#hasRoom ? Math.min(concurrency, this.#lanes.size) - 1 : 0;
     let timer: NodeJS.Timeout | undefined;
     let isOver = false;
-    const polled = new Promise<true>((resolve) => (timer = setTimeout(resolve, pollIntervalMs, true)));
-    // Without room a look could start nothing: neither a poll nor a commit makes one worth it.
-    const earlier = this.#hasRoom ? [woken, polled] : [];
+    const polled = new Promise<true>((resolve) => (timer = setTimeout(resolve, pauseMs, true)));
+    // Without room a look could start nothing, whatever was committed; a poll sees what a person has changed.
+    const earlier = woken && this.#hasRoom ? [woken, polled] : [polled];
     const isPolled = await Promise.race([this.#untilLanes(enough, () => isOver), ...earlier]);
     isOver = true;
     this.#onLaneEnded();
@@ -127,6 +148,19 @@ export class StreamServer {
   /** Lanes beyond those that run wait for a slot, with their calls in memory: there is a limit to how many help. */
   get #hasRoom(): boolean {
     return this.#lanes.size < 2 * this.#options.concurrency;
+  }
+
+  /** Begins nothing more, and still sees what a person changes. */
+  async #untilLanesEnd(): Promise<void> {
+    while (this.#lanes.size > 0) {
+      await this.#untilWorthLooking(NOTHING);
+      if (this.#lanes.size === 0 || this.#keeper.isLost) continue;
+      try {
+        await this.#inTurn(() => this.#seeChanges());
+      } catch (error) {
+        this.#options.logger.warn({ err: error, stream: this.#lease.stream }, "a stream's changes could not be read");
+      }
+    }
   }
 
   /** One waiter at a time: a race over the lanes' promises would leave a handler on each of them at every poll. */
@@ -150,12 +184,13 @@ export class StreamServer {
   /** @param isStuck the line was full before, of calls whose keys are being run, and still may be */
   async #fetch(isStuck: boolean): Promise<Found> {
     const lanesBefore = this.#lanes.size;
-    if (!this.#goesOn || !this.#hasRoom) return { isFull: true, isCleared: false, isChanged: false };
+    if (this.#goesOn) await this.#seeChanges();
+    if (!this.#goesOn || this.#isPaused || !this.#hasRoom) return { isFull: true, isCleared: false, isChanged: false };
     await this.#fetchDueKeys();
     const { calls, aside } = await this.#options.store.fetchLine(this.#lease, LINE_LENGTH);
-    if (aside.length > 0) await this.#settle([{ kind: "set-aside", seqs: aside.map(({ seq }) => seq) }]);
+    if (aside.length > 0) await this.#settler.settleUnrun([{ kind: "set-aside", seqs: aside.map(({ seq }) => seq) }]);
     this.#startLanes(this.#partOfPass(calls));
-    const isFull = calls.length + aside.length === LINE_LENGTH;
+    const isFull = calls.length + aside.length >= LINE_LENGTH;
     const isStarted = this.#lanes.size > lanesBefore;
     const madeRoom = isFull && isStuck && !isStarted && aside.length === 0 && (await this.#makeRoom());
     // Behind what was set aside in a line that is not full nothing is left: a pass ends although such calls keep coming.
@@ -163,21 +198,37 @@ export class StreamServer {
     return { isFull, isCleared, isChanged: isStarted || isCleared };
   }
 
+  /** What a person has changed makes what was read ahead untrue: it is dropped, and the person told what cannot be. */
+  async #seeChanges(): Promise<void> {
+    const { store } = this.#options;
+    const changes = await store.readChanges(this.#lease);
+    this.#isPaused = changes?.isPaused === true;
+    if (!changes) this.#keeper.lose();
+    if (!changes?.isNew) return;
+    const inFlight = [...this.#lanes.values()].flatMap((lane) => [...lane.drop()]);
+    await store.confirmChanges(this.#lease, changes.epoch, inFlight);
+  }
+
   async #fetchDueKeys(): Promise<void> {
     const running = [...this.#lanes].flatMap(([hex, lane]) => (lane.isAside ? [Buffer.from(hex, "hex")] : []));
-    const due = await this.#options.store.fetchDueKeys(this.#lease, MOST_DUE_KEYS, this.#endsAtMs, running);
+    const due = await this.#options.store.fetchDueKeys(this.#lease, MOST_DUE_KEYS, this.#dueByMs, running);
     for (const { key, head } of due) {
       if (this.#lanes.has(key.toString("hex")) || (head && this.#partOfPass([head]).length === 0)) continue;
       if (head) this.#start(key, [head], true);
-      else await this.#settle([{ kind: "release", key }]);
+      else await this.#settler.settleUnrun([{ kind: "release", key }]);
     }
   }
 
-  /** What came after the pass began is the next one's. The line is cut, never a key's calls apart from each other. */
+  /** What came after the moment by which calls are due is the next pass's, with all that follows of its key. */
   #partOfPass(calls: QueuedCall[]): QueuedCall[] {
-    const endsAtMs = this.#endsAtMs;
-    const end = endsAtMs === undefined ? -1 : calls.findIndex((call) => call.createdAtMs > endsAtMs);
-    return end === -1 ? calls : calls.slice(0, end);
+    const dueByMs = this.#dueByMs;
+    if (dueByMs === undefined) return calls;
+    const ended = new Set<string>();
+    return calls.filter((call) => {
+      const hex = call.orderingKey.toString("hex");
+      if (call.createdAtMs > dueByMs) ended.add(hex);
+      return !ended.has(hex);
+    });
   }
 
   #startLanes(calls: QueuedCall[]): void {
@@ -203,25 +254,28 @@ export class StreamServer {
       // After a crash the key begins with the first call whose settling was not seen.
       if (aside.unsettled.length > 0) settlements.push({ kind: "set-aside", seqs: aside.unsettled });
     }
-    if (settlements.length > 0) await this.#settle(settlements);
+    if (settlements.length > 0) await this.#settler.settleUnrun(settlements);
     return settlements.length > 0;
   }
 
   #start(key: Buffer, calls: QueuedCall[], isAside: boolean): void {
     const hex = key.toString("hex");
+    const kind = isAside ? "aside" : "line";
     const lane = new Lane({
       ...this.#options,
       key,
       calls,
       isAside,
+      isSuspect: () => this.#suspects[kind] > 0,
+      takeSuspicion: () => (this.#suspects[kind] -= 1),
       lease: this.#lease,
       pass: this.#pass,
       keeper: this.#keeper,
       partOfPass: (more) => this.#partOfPass(more),
-      settle: (settlement) => this.#settler.add(settlement),
+      settle: (settlement) => this.#outcomes.add({ key: hex, settlement }),
       onUnroutable: ({ clockOffsetMs }) => {
         this.metUnroutable = true;
-        this.#endsAtMs ??= Date.now() + clockOffsetMs;
+        this.#dueByMs ??= Date.now() + clockOffsetMs;
       },
     });
     this.#lanes.set(hex, lane);
@@ -233,43 +287,9 @@ export class StreamServer {
       },
     );
   }
-
-  async #settle(settlements: StreamSettlement[]): Promise<boolean[]> {
-    const { store, logger } = this.#options;
-    try {
-      return await this.#answered(settlements, store.settleStream(this.#lease, settlements));
-    } catch (error) {
-      const { stream } = this.#lease;
-      logger.warn(
-        { err: error, stream, settlements: settlements.length },
-        "could not be settled together; each is tried alone",
-      );
-      const results: boolean[] = [];
-      for (const settlement of settlements) results.push(await this.#settleAlone(settlement));
-      return results;
-    }
-  }
-
-  async #settleAlone(settlement: StreamSettlement): Promise<boolean> {
-    const { store, leaseMs } = this.#options;
-    const variants = withPlainError(settlement);
-    const tryEach = () => firstThatWorks(variants, (variant) => store.settleStream(this.#lease, [variant]));
-    const [isHeld] = await this.#answered([settlement], stubbornly(tryEach, leaseMs));
-    return isHeld === true;
-  }
-
-  async #answered(settlements: StreamSettlement[], answer: Promise<boolean>): Promise<boolean[]> {
-    const isHeld = await answer;
-    if (!isHeld) this.#keeper.lose();
-    return settlements.map(() => isHeld);
-  }
 }
 
-/** A database may refuse the text of an error, for a character that its encoding does not know. */
-function withPlainError(settlement: StreamSettlement): StreamSettlement[] {
-  if (settlement.kind !== "hold" || settlement.head.error === undefined) return [settlement];
-  return [settlement, { ...settlement, head: { ...settlement.head, error: plainText(settlement.head.error) } }];
-}
+const NOTHING: Found = { isFull: false, isCleared: false, isChanged: false };
 
 /** What a look at the line brought. */
 interface Found {

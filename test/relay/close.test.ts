@@ -49,6 +49,60 @@ describeEachEngine("an outbox that ends", (engine) => {
     expect(await outboxes.rows()).toMatchObject([{ functionName: "inOrder", state: "pending", attempts: 0 }]);
   });
 
+  it("closes once a person's change has come to its end, with what it tells", async () => {
+    // Without a wake-up it looks for changes after half a lease.
+    const holder = outboxes.open({ concurrency: 2, pollInterval: "1h" });
+    const [opened, started] = [gate(), deferred()];
+    let runs = 0;
+    const publish = holder.saveToOutbox(
+      async (_key: string) => {
+        runs += 1;
+        if (runs === 2) started.resolve();
+        await opened.promise;
+      },
+      { name: "publish", strategy: "keep-order", orderingKey: (key) => key },
+    );
+    const [running, , next, later] = await holder.transaction(async () => [
+      await publish("a"),
+      await publish("takes the other slot"),
+      await publish("b"),
+      await publish("b"),
+    ]);
+    const relayed = holder.relay();
+    await started.promise;
+    const operator = outboxes.openRival();
+    const changes = Promise.all([
+      operator.keys.skipHead({ stream: "default", orderingKey: "a" }, { reason: "cancelled" }),
+      operator.keys.skipHead({ stream: "default", orderingKey: "b" }, { reason: "cancelled" }),
+      operator.calls.discard(later.id),
+    ]);
+    const areHidden = async () => (await outboxes.rows()).filter(({ state }) => state === "dead").length === 3;
+    await until("all are hidden", areHidden);
+    let isClosed = false;
+    const closing = operator.close().then(() => (isClosed = true));
+    await outboxes.rows();
+    expect(isClosed).toBe(false);
+    // A commit wakes it.
+    const noted = holder.saveToOutbox(async () => {}, { name: "noted", strategy: "keep-order", stream: "notes" });
+    await holder.transaction(() => noted());
+    expect(await changes).toEqual([
+      { id: running.id, skipped: false },
+      { id: next.id, skipped: true },
+      { discarded: 1, running: 0 },
+    ]);
+    await closing;
+    expect(await outboxes.rows()).toMatchObject([
+      { id: running.id, state: "pending", lastError: null },
+      { key: "takes the other slot" },
+      { id: next.id, state: "dead", lastError: "skipped by a person: cancelled" },
+      { functionName: "noted" },
+    ]);
+    expect((await outboxes.table("calls").where({ id: next.id }))[0]!["settled_at"]).not.toBeNull();
+    await expect(operator.calls.list()).rejects.toThrow(OutboxClosedError);
+    opened.resolve();
+    await relayed;
+  });
+
   it("leaves the caller's knex open, and what is committed later to other processes", async () => {
     const [outbox, rival] = [outboxes.open(), outboxes.openRival()];
     const ran: string[] = [];

@@ -111,7 +111,7 @@ describeEachEngine("a keep-order key whose head cannot run", (engine) => {
         const [head] = await outboxes.rows();
         expect(head).toMatchObject({ state: "held", attempts });
         expect(blocked).toHaveLength(attempts);
-        const inMs = blocked.at(-1)!.nextAttemptAt.getTime() - Date.now();
+        const inMs = blocked.at(-1)!.nextAttemptAt!.getTime() - Date.now();
         expect(Math.abs(inMs - 7_200_000)).toBeLessThan(30_000);
         await dueNow();
       }

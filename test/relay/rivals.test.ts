@@ -1,10 +1,9 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { checkHistory, type Run } from "../guarantees/history.js";
+import { checkHistory, NO_FAULTS, type Run } from "../guarantees/history.js";
 import { describeEachServer, useOutboxes } from "../support/outboxes.js";
 import { until } from "../support/waiting.js";
 
-const NO_FAULTS = { inversions: [], overlaps: [], lost: [], phantoms: [], repeats: [] };
 const KEYS = ["a", "b", "c", "d", "e", "f"];
 const CALLS_PER_KEY = 60;
 const processOptions = { retry: { initialDelay: 1, jitter: 0 }, pollInterval: 20, concurrency: 4 };

@@ -134,7 +134,7 @@ describe("the keeper of a stream's lease", () => {
 
     function keeperOf(renewStream: () => Promise<boolean>, askedAt = performance.now()) {
       const logger = { debug() {}, info() {}, warn() {}, error() {} };
-      const lease = { stream: "orders", token: "t", fence: 1 };
+      const lease = { stream: "orders", token: "t", fence: 1, isTakenOver: false };
       const lost: unknown[] = [];
       const onLost = () => lost.push("onLost");
       const parts = { events: new Events(logger), logger, lease, leaseMs: LEASE_MS };
@@ -179,7 +179,7 @@ describe("the keeper of a stream's lease", () => {
       store: { renewStream: () => renewal.promise },
       events,
       logger,
-      lease: { stream: "orders", token: "t", fence: 1 },
+      lease: { stream: "orders", token: "t", fence: 1, isTakenOver: false },
       leaseMs: 300,
       askedAt: performance.now(),
       onLost: () => lost.push("onLost"),

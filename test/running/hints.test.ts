@@ -8,7 +8,7 @@ import type { ClaimedCall } from "../../src/store/claim-calls.js";
 import type { Store } from "../../src/store/store.js";
 import { PublishOnCommit } from "../../src/strategies/publish-on-commit.js";
 import type { OutboxEventName } from "../../src/types.js";
-import { definitionOf, runContext, storedCall } from "../support/definitions.js";
+import { definitionOf, runContext, storedCall, slotsWithSuspects } from "../support/definitions.js";
 import { deferred, until } from "../support/waiting.js";
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -23,7 +23,7 @@ function publishOnCommit(store: Partial<Store>, fn: () => unknown, leaseMs = 60_
   const strategy = new PublishOnCommit({
     store: store as Store,
     registry,
-    slots: new Slots(4),
+    ...slotsWithSuspects(new Slots(4)),
     events,
     logger: silent,
     leaseMs,
@@ -38,7 +38,7 @@ function publishOnCommit(store: Partial<Store>, fn: () => unknown, leaseMs = 60_
 }
 
 function claimed(id: string): ClaimedCall {
-  return { ...storedCall({ seq: id, id }), lease: { seq: id, token: "token" } };
+  return { ...storedCall({ seq: id, id }), lease: { seq: id, token: "token" }, isSuspect: false };
 }
 
 it.each([0, 1, 2, 3, 4, 5, 6, 7, 8])(

@@ -10,7 +10,7 @@ afterEach(() => void vi.useRealTimers());
 type Lease = ClaimedCall["lease"];
 
 function claimed(id: string): ClaimedCall {
-  return { ...storedCall({ seq: id, id }), lease: { seq: id, token: "token" } };
+  return { ...storedCall({ seq: id, id }), lease: { seq: id, token: "token" }, isSuspect: false };
 }
 
 /** A keeper of leases of 3 s, whose renewals a test answers. */

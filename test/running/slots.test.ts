@@ -41,3 +41,25 @@ it("gives one that waited the slots that became free with its own", async () => 
   expect(await waiting).toBe(3);
   expect(slots.takeFree(9)).toBe(1);
 });
+
+it("takes all once nothing runs, and lets nothing else start meanwhile", async () => {
+  const slots = new Slots(3);
+  await slots.take(2);
+  const all = slots.takeAll(60_000);
+  expect(slots.takeFree(1)).toBe(0);
+  const behind = slots.take(3);
+  slots.give(2);
+  expect(await all).toBe(3);
+  slots.give(3);
+  expect(await behind).toBe(3);
+});
+
+it("does not wait longer for all than it was told, and lets those behind it go on", async () => {
+  const slots = new Slots(3);
+  await slots.take();
+  const [all, behind] = [slots.takeAll(1), slots.take(2)];
+  expect(await all).toBe(0);
+  expect(await behind).toBe(2);
+  slots.give(3);
+  expect(await slots.takeAll(1)).toBe(3);
+});

@@ -1,5 +1,5 @@
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { startProxy } from "../support/proxy.js";
 
 /** Stands between a client and a database server, and cuts a connection at its COMMIT. */
 export interface CuttingProxy {
@@ -11,12 +11,11 @@ export interface CuttingProxy {
 }
 
 export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy> {
-  const target = new URL(serverUrl);
   const sockets = new Set<Socket>();
   let cut: "before" | "after" | undefined;
 
-  const server = createServer((client) => {
-    const upstream = connect(Number(target.port), target.hostname);
+  const proxy = await startProxy(serverUrl, {}, (client, dial) => {
+    const upstream = dial();
     let isAnswerAwaited = false;
     const end = () => [client, upstream].forEach((socket) => socket.destroy());
     for (const socket of [client, upstream]) {
@@ -38,18 +37,11 @@ export async function startCuttingProxy(serverUrl: string): Promise<CuttingProxy
       else client.write(data);
     });
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-
-  const url = new URL(serverUrl);
-  url.hostname = "127.0.0.1";
-  url.port = String((server.address() as AddressInfo).port);
   return {
-    url: url.href,
+    url: proxy.url,
     cutNextCommit: (when) => (cut = when),
     async close() {
-      const closed = once(server, "close");
-      server.close();
+      const closed = proxy.close();
       for (const socket of sockets) socket.destroy();
       await closed;
     },

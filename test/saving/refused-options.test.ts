@@ -69,6 +69,7 @@ describe("options", () => {
     ["timeout", [...durations, 0, "25 days"]],
     ["abandonAfter", [...durations, 0, "25 days"]],
     ["lease", [...durations, 99, "25 days"]],
+    ["statementTimeout", [...durations, 99, "25 days"]],
     ["pollInterval", [...durations, 0, "25 days"]],
     ["concurrency", [...wholes, 0]],
     ["ownConnections", [...wholes, 1]],

@@ -3,7 +3,11 @@ import { superjsonCodec } from "../../src/codec.js";
 import { type FunctionDefinition, Registry } from "../../src/registry.js";
 import { resolveRetry } from "../../src/run/retry.js";
 import type { RunContext } from "../../src/run/run.js";
+import { Runs } from "../../src/run/runs.js";
+import type { Slots } from "../../src/run/slots.js";
+import { Suspects } from "../../src/run/suspects.js";
 import type { StoredCall } from "../../src/store/stored-call.js";
+import type { StreamLeaseKeeper } from "../../src/strategies/stream-lease.js";
 
 /** A wrapped function as the registry has it, for tests of what runs it without a database. */
 export function definitionOf(overrides: Partial<FunctionDefinition>): FunctionDefinition {
@@ -19,6 +23,7 @@ export function definitionOf(overrides: Partial<FunctionDefinition>): FunctionDe
     timeoutMs: 30_000,
     codec: superjsonCodec,
     version: 1,
+    onExhausted: "block",
     fn: () => undefined,
     ...overrides,
   };
@@ -38,6 +43,7 @@ export function storedCall(overrides: Partial<StoredCall> = {}): StoredCall {
     payload: superjsonCodec.encode([]),
     headers: "{}",
     attempts: 0,
+    suspectRuns: 0,
     fence: 1,
     createdAtMs: 0,
     ageMs: 0,
@@ -51,7 +57,24 @@ export function runContext(overrides: Partial<RunContext> = {}): RunContext {
     registry: new Registry(superjsonCodec),
     context: new AsyncResource("test"),
     abandonAfterMs: 300_000,
+    runs: new Runs(),
     readPayload: () => Promise.resolve(undefined),
     ...overrides,
   };
+}
+
+/** The slots of an outbox, and what runs suspects in them. */
+export function slotsWithSuspects(slots: Slots) {
+  return { slots, suspects: new Suspects({ slots, runs: new Runs(), maxCrashes: 5 }) };
+}
+
+/** A keeper whose lease is always held. */
+export function heldKeeper(): StreamLeaseKeeper {
+  const keeper: Pick<StreamLeaseKeeper, "isLost" | "isSure" | "makeSure" | "under"> = {
+    isLost: false,
+    isSure: true,
+    makeSure: () => Promise.resolve(),
+    under: (work) => work(new AbortController()),
+  };
+  return keeper as StreamLeaseKeeper;
 }

@@ -229,7 +229,7 @@ outbox.on("failed", async ({ error, attempt, nextAttemptAt }) => {
   expectTypeOf(nextAttemptAt).toEqualTypeOf<Date | undefined>();
 });
 outbox.on("dead", ({ call, error }) => expectTypeOf([call, error] as const).toEqualTypeOf<readonly [Call, unknown]>());
-outbox.on("blocked", ({ nextAttemptAt }) => expectTypeOf(nextAttemptAt).toEqualTypeOf<Date>());
+outbox.on("blocked", ({ nextAttemptAt }) => expectTypeOf(nextAttemptAt).toEqualTypeOf<Date | undefined>());
 outbox.on("unroutable", ({ function: name, strategy }) => {
   expectTypeOf(name).toEqualTypeOf<string>();
   expectTypeOf(strategy).toEqualTypeOf<Strategy>();

@@ -20,6 +20,10 @@ const suiteSettings = {
   skip_log_bin: "1",
 };
 
+/** The line to print where neither MariaDB nor MySQL is installed. */
+export const mysqlMissing =
+  "MariaDB is missing: install its server (Debian: apt-get install mariadb-server-core; macOS: brew install mariadb).";
+
 export function findMysql(): string | undefined {
   return findProgram(["mariadbd", "mysqld"], { folders: mysqlFolders });
 }

@@ -1,5 +1,5 @@
-import { queryMysql, startMysql, findMysql } from "./mysql.js";
-import { findPostgres, queryPostgres, startPostgres } from "./postgres.js";
+import { findMysql, mysqlMissing, queryMysql, startMysql } from "./mysql.js";
+import { findPostgres, postgresMissing, queryPostgres, startPostgres } from "./postgres.js";
 import type { TestServer } from "./types.js";
 
 type Flavour = TestServer["flavour"];
@@ -28,9 +28,7 @@ export async function offerPostgres(env: NodeJS.ProcessEnv): Promise<OfferedServ
     return given({ url, flavour: "postgresql", version: row!.server_version });
   }
   if (findPostgres()) return started(await startPostgres());
-  return given({
-    missing: missingLine("PostgreSQL", "apt-get install postgresql", "brew install postgresql", "CARTEIRO_TEST_PG_URL"),
-  });
+  return given({ missing: orGiven(postgresMissing, "CARTEIRO_TEST_PG_URL") });
 }
 
 /** The MariaDB or MySQL of CARTEIRO_TEST_MYSQL_URL, or one started for this run. */
@@ -41,14 +39,7 @@ export async function offerMysql(env: NodeJS.ProcessEnv): Promise<OfferedServer>
     return given({ url, flavour: row!.version.includes("MariaDB") ? "mariadb" : "mysql", version: row!.version });
   }
   if (findMysql() !== undefined) return started(await startMysql());
-  return given({
-    missing: missingLine(
-      "MariaDB",
-      "apt-get install mariadb-server-core",
-      "brew install mariadb",
-      "CARTEIRO_TEST_MYSQL_URL",
-    ),
-  });
+  return given({ missing: orGiven(mysqlMissing, "CARTEIRO_TEST_MYSQL_URL") });
 }
 
 /**
@@ -61,8 +52,8 @@ export function missingLines(offers: ServerOffer[], env: NodeJS.ProcessEnv): str
   return missing.map((line) => `${line} Its tests are skipped.`);
 }
 
-function missingLine(name: string, apt: string, brew: string, variable: string): string {
-  return `${name} is missing: install its server (Debian: ${apt}; macOS: ${brew}) or set ${variable}.`;
+function orGiven(missing: string, variable: string): string {
+  return missing.replace(/\.$/, ` or set ${variable}.`);
 }
 
 function started(server: TestServer): OfferedServer {

@@ -24,6 +24,10 @@ const suiteSettings = {
   timezone: "America/Sao_Paulo",
 };
 
+/** The line to print where PostgreSQL is not installed. */
+export const postgresMissing =
+  "PostgreSQL is missing: install its server (Debian: apt-get install postgresql; macOS: brew install postgresql).";
+
 /** The system's PostgreSQL, else the npm package's. */
 export function findPostgres(): PostgresInstallation | undefined {
   const postgres = findProgram(["postgres"], { folders: postgresFolders, companions: ["initdb"] });
