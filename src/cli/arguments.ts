@@ -25,8 +25,11 @@ export function cronExpression(text: string): string {
   return text;
 }
 
-export function numberUpTo(max: number): (text: string) => number {
-  return (text) => valid(() => wholeNumber("number", Number(text), 1, max), `Give a whole number from 1 to ${max}.`);
+export function numberUpTo(max: number, min = 1): (text: string) => number {
+  const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+  // Number("") is 0.
+  const parse = (text: string) => wholeNumber("number", text.trim() === "" ? NaN : Number(text), min, max);
+  return (text) => valid(() => parse(text), `Give a whole number ${range}.`);
 }
 
 function valid<T>(parse: () => T, help: string): T {

@@ -12,14 +12,22 @@ const FILE_NAMES = ["ts", "mts", "js", "mjs", "cjs"].map((extension) => `carteir
 const METHODS = ["migrate", "relay", "startRelayer", "clean", "on", "close"] as const;
 const LISTS = ["calls", "streams"] as const;
 
+/** A member that only some commands need, and that an outbox of an older release lacks. */
+export type Hand =
+  | `calls.${"get" | "retry" | "discard"}`
+  | `streams.${"pause" | "resume"}`
+  | `keys.${"retryHead" | "skipHead" | "park" | "resume"}`
+  | "check";
+
 /**
  * The outbox that a configuration file exports by default: itself, a promise of it, or a function that returns either.
  *
  * @param file the one to read instead of `carteiro.config.*` in the working directory
- * @throws {UsageError} there is none, it could not be loaded, or it exports something else
+ * @param hands what the command needs beside what every outbox has
+ * @throws {UsageError} there is none, it could not be loaded, or it exports something else, or an outbox without such a hand
  * @throws {MissingPackageError} it is TypeScript, which needs one
  */
-export async function loadOutbox(file: string | undefined): Promise<Outbox> {
+export async function loadOutbox(file: string | undefined, hands: readonly Hand[] = []): Promise<Outbox> {
   const path = file === undefined ? find() : existing(file);
   const name = basename(path);
   if (isTypeScript(path)) await enableTypeScript(name);
@@ -30,8 +38,14 @@ export async function loadOutbox(file: string | undefined): Promise<Outbox> {
     throw new UsageError(`${name} could not be loaded: ${describeError(error)}`, { cause: error });
   }
   const problem = problemOf(exported);
-  if (problem === undefined) return exported as Outbox;
-  throw new UsageError(`${name} ${problem}; export the outbox: export default createOutbox({ knex })`);
+  if (problem !== undefined) {
+    throw new UsageError(`${name} ${problem}; export the outbox: export default createOutbox({ knex })`);
+  }
+  const lacking = hands.find((hand) => !has(exported, hand));
+  if (lacking === undefined) return exported as Outbox;
+  throw new UsageError(
+    `${name} exports an outbox without ${lacking}, of an older release than this command; bring carteiro up to date there`,
+  );
 }
 
 function find(): string {
@@ -65,6 +79,11 @@ function problemOf(exported: unknown): string | undefined {
     METHODS.find((method) => typeof exported[method] !== "function") ??
     LISTS.find((lists) => !isObject(exported[lists]) || typeof exported[lists]["list"] !== "function");
   return missing === undefined ? undefined : `exports something by default that is no outbox: it has no ${missing}`;
+}
+
+function has(outbox: unknown, hand: Hand): boolean {
+  const member = hand.split(".").reduce<unknown>((of, name) => (isObject(of) ? of[name] : undefined), outbox);
+  return typeof member === "function";
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -15,6 +15,17 @@ export class UsageError extends Error {
   }
 }
 
+/** What was asked for was not done, since there is nothing such, or nobody confirmed it. */
+export class NotDoneError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "NotDoneError";
+  }
+}
+
+/** Ends a command as failed that has told all there is to tell. */
+export class ToldError extends Error {}
+
 /** 0 where `--help` or `--version` ended the command, 1 where the work failed, 2 for wrong use. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USE;
@@ -34,6 +45,7 @@ export function report(screen: Screen, error: unknown, isVerbose: boolean): void
     if (error.message.startsWith("error: ")) screen.warn(oneLine(error.message.replace("error: ", "UsageError: ")));
     return;
   }
+  if (error instanceof ToldError) return;
   screen.warn(isVerbose && error instanceof Error ? inspect(error) : describeError(error));
 }
 

@@ -1,55 +1,41 @@
 import { type Command, Option } from "commander";
-import type { CallState, ListedCall } from "../types.js";
+import { LONGEST_PAGE } from "../operator/options.js";
+import type { ListedCall } from "../types.js";
 import { numberUpTo } from "./arguments.js";
 import type { Colors, Screen } from "./screen.js";
+import { addSelection, selectionOf, type SelectionValues } from "./selection.js";
 import { type Column, table } from "./table.js";
-import { cut, oneLine } from "./text.js";
+import { cut, errorText, json, oneLine, seconds } from "./text.js";
 import { type CommonOptions, withOutbox } from "./with-outbox.js";
 
-interface ListCommandOptions extends CommonOptions {
-  stream?: string;
-  state?: CallState;
-  function?: string;
+interface ListCommandOptions extends CommonOptions, SelectionValues {
   limit: number;
   after?: string;
   json?: boolean;
 }
 
-const STATES: Readonly<Record<CallState, true>> = {
-  pending: true,
-  due: true,
-  running: true,
-  blocked: true,
-  waiting: true,
-  sent: true,
-  dead: true,
-};
-const LONGEST_PAGE = 1000;
-const LONGEST_ERROR = 120;
-
 export function addList(program: Command, screen: Screen): void {
-  program
+  const command = program
     .command("list")
     .summary("list calls")
-    .description("Lists stored calls in the order in which they were stored. Arguments are not shown.")
-    .option("--stream <name>", "only those of this stream")
-    .addOption(new Option("--state <state>", "only those in this state").choices(Object.keys(STATES)))
-    .option("--function <name>", "only those of this function")
+    .description("Lists stored calls in the order in which they were stored. Arguments are not shown.");
+  addSelection(command)
     .addOption(
       new Option("--limit <number>", `at most so many, up to ${LONGEST_PAGE}`)
         .argParser(numberUpTo(LONGEST_PAGE))
         .default(100),
     )
-    .option("--after <id>", "go on after this call: the last one of the page before")
+    .option("--after <cursor>", "go on after the last call of the page before, by its cursor or its id")
     .option("--json", "print an array of objects")
     .addHelpText("after", "\nExample:\n  $ carteiro list --stream orders --state dead")
     .action(async (_: unknown, command: Command) => {
-      const { config, verbose, json, ...filter } = command.optsWithGlobals<ListCommandOptions>();
-      const calls = await withOutbox({ config, verbose }, (outbox) => outbox.calls.list(filter));
-      if (json) screen.print(JSON.stringify(calls, null, 2));
+      const { limit, after, json: asJson, ...options } = command.optsWithGlobals<ListCommandOptions>();
+      const wanted = { ...selectionOf(options), limit, after };
+      const calls = await withOutbox(options, (outbox) => outbox.calls.list(wanted));
+      if (asJson) screen.print(json(calls));
       else if (calls.length === 0) screen.print("no such calls are stored");
       else screen.print(table(columns(screen.colors), calls, screen.colors));
-      if (calls.length === filter.limit) screen.warn(`there may be more: --after ${calls.at(-1)!.id} lists them`);
+      if (calls.length === limit) screen.warn(`there may be more: --after ${calls.at(-1)!.cursor} lists them`);
     });
 }
 
@@ -62,20 +48,12 @@ function columns({ red, yellow }: Colors): Column<ListedCall>[] {
     {
       title: "state",
       value: ({ state }) => state,
-      paint: (cell, { state }) => (state === "dead" ? red(cell) : state === "blocked" ? yellow(cell) : cell),
+      paint: (cell, { state }) =>
+        state === "dead" ? red(cell) : state === "blocked" || state === "parked" ? yellow(cell) : cell,
     },
     { title: "attempts", value: ({ attempts }) => attempts },
     { title: "created", value: ({ createdAt }) => seconds(createdAt) },
     { title: "due", value: ({ dueAt }) => seconds(dueAt) },
-    { title: "last error", value: ({ lastError }) => cut(oneLine(firstLine(lastError ?? "-")), LONGEST_ERROR) },
+    { title: "last error", value: ({ lastError }) => errorText(lastError ?? "-") },
   ];
-}
-
-/** What follows is the stack. */
-function firstLine(text: string): string {
-  return text.split("\n", 1)[0]!;
-}
-
-function seconds(date: Date): string {
-  return date.toISOString().replace(/\.\d+Z$/, "Z");
 }

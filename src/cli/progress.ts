@@ -2,7 +2,7 @@ import type { Outbox } from "../outbox.js";
 import { describeError } from "./failure.js";
 import type { Screen } from "./screen.js";
 import { summaryOf, Tally } from "./tally.js";
-import { oneLine } from "./text.js";
+import { keyText, oneLine } from "./text.js";
 
 const TERMINAL_EVERY_MS = 100;
 const LOG_EVERY_MS = 10_000;
@@ -47,8 +47,12 @@ function progressLine(tally: Tally, nowMs: number): string {
 function countOutcomes(outbox: Pick<Outbox, "on">, tally: Tally): (() => void)[] {
   return [
     outbox.on("published", () => void (tally.published += 1)),
-    outbox.on("failed", ({ nextAttemptAt }) => void (tally.failed += nextAttemptAt ? 1 : 0)),
-    outbox.on("dead", () => void (tally.dead += 1)),
+    outbox.on("failed", () => void (tally.failed += 1)),
+    outbox.on("dead", () => {
+      // It has been counted as failed just before.
+      tally.failed -= 1;
+      tally.dead += 1;
+    }),
     outbox.on("unroutable", () => void (tally.unroutable += 1)),
   ];
 }
@@ -64,6 +68,15 @@ function tellTroubles(outbox: Pick<Outbox, "on">, screen: Screen): (() => void)[
     }),
     outbox.on("dead", ({ call, attempt, error }) => {
       screen.warn(`${red("dead")} ${nameOf(call)}, attempt ${attempt}: ${describeError(error)}`);
+    }),
+    outbox.on("blocked", ({ call, error, nextAttemptAt }) => {
+      // With a next attempt it has been told as failed.
+      if (nextAttemptAt) return;
+      screen.warn(`${red("blocked")} ${nameOf(call)} until a person retries or skips it: ${describeError(error)}`);
+    }),
+    outbox.on("parked", ({ call, error }) => {
+      const key = keyText(call.stream, call.orderingKey);
+      screen.warn(`${red("parked")} ${key} behind ${nameOf(call)} until a person resumes it: ${describeError(error)}`);
     }),
     outbox.on("unroutable", (call) => {
       const stranger = oneLine(`${call.function} of the stream ${call.stream}`);

@@ -1,3 +1,4 @@
+import { createInterface } from "node:readline";
 import colors from "picocolors";
 import { cut } from "./text.js";
 
@@ -6,6 +7,8 @@ type Output = Pick<NodeJS.WriteStream, "write" | "on"> & { isTTY?: boolean } & P
   >;
 
 export interface ScreenParts {
+  /** Questions are asked only where it and `stdout` are a terminal. (Default: nobody answers) */
+  stdin?: NodeJS.ReadableStream & { isTTY?: boolean };
   stdout: Output;
   stderr: Output;
   env: NodeJS.ProcessEnv;
@@ -21,14 +24,19 @@ export class Screen {
   readonly isTerminal: boolean;
   /** None where stdout is no terminal, or `NO_COLOR` is set. */
   readonly colors: Colors;
+  /** Somebody sits before it who can answer. */
+  readonly canAsk: boolean;
+  readonly #stdin: ScreenParts["stdin"];
   readonly #stdout: Output;
   readonly #stderr: Output;
   #status = "";
 
-  constructor({ stdout, stderr, env }: ScreenParts) {
+  constructor({ stdin, stdout, stderr, env }: ScreenParts) {
+    this.#stdin = stdin;
     this.#stdout = stdout;
     this.#stderr = stderr;
     this.isTerminal = stdout.isTTY === true && env["TERM"] !== "dumb";
+    this.canAsk = this.isTerminal && stdin?.isTTY === true;
     this.colors = colors.createColors(this.isTerminal && stdout.hasColors?.() === true);
     // Whoever read the output may have gone (`| head`); the runs in flight go on.
     for (const output of [stdout, stderr]) output.on("error", () => undefined);
@@ -58,6 +66,15 @@ export class Screen {
     if (!this.isTerminal || (line === "" && this.#status === "")) return;
     this.#status = cut(line, this.width - 1);
     this.#stdout.write(ERASE_LINE + this.#status);
+  }
+
+  /** Asks on the terminal. @returns the line that was typed; an empty one where the input has ended */
+  async ask(question: string): Promise<string> {
+    if (!this.#stdin) return "";
+    this.#stdout.write(question);
+    for await (const line of createInterface({ input: this.#stdin })) return line;
+    this.#stdout.write("\n");
+    return "";
   }
 
   /** Resolves when all that was printed has left the process. */

@@ -3,7 +3,7 @@ import type { RelayResult } from "../types.js";
 /** Counts the outcomes of calls. */
 export class Tally {
   published = 0;
-  /** To be tried again. */
+  /** To be tried again, by itself or once a person says so. */
   failed = 0;
   dead = 0;
   unroutable = 0;

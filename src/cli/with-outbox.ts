@@ -1,5 +1,5 @@
 import type { Outbox } from "../outbox.js";
-import { loadOutbox } from "./config.js";
+import { type Hand, loadOutbox } from "./config.js";
 
 /** Options of every command. */
 export interface CommonOptions {
@@ -7,9 +7,13 @@ export interface CommonOptions {
   verbose?: boolean;
 }
 
-/** Does `work` with the configuration's outbox and closes it, whatever came of it. */
-export async function withOutbox<T>(options: CommonOptions, work: (outbox: Outbox) => Promise<T>): Promise<T> {
-  const outbox = await loadOutbox(options.config);
+/** Does `work`, which needs these `hands`, with the configuration's outbox and closes it, whatever came of it. */
+export async function withOutbox<T>(
+  options: CommonOptions,
+  work: (outbox: Outbox) => Promise<T>,
+  hands: readonly Hand[] = [],
+): Promise<T> {
+  const outbox = await loadOutbox(options.config, hands);
   let result: T;
   try {
     result = await work(outbox);

@@ -1,27 +1,12 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { ListedCall } from "../../src/index.js";
-import type { TestDatabase } from "../support/databases.js";
-import { type App, createApp } from "./app.js";
-import { CONFIGURATION, describeEachServer, openShop, type Shop } from "./shop.js";
+import { describeEachServer } from "../support/outboxes.js";
+import { useApp, useShop } from "./shop.js";
 
-let app: App;
-beforeAll(async () => {
-  app = await createApp();
-  app.write("carteiro.config.mjs", CONFIGURATION);
-});
-afterAll(() => app.close());
+const app = useApp();
 
 describeEachServer("the commands", (engine) => {
-  let database: TestDatabase;
-  let shop: Shop;
-  beforeAll(async () => {
-    database = await engine.create();
-  });
-  beforeEach(async () => {
-    shop = await openShop(database, { isMigrated: false });
-  });
-  afterEach(() => shop.close());
-  afterAll(() => database.close());
+  const shop = useShop(engine, { isMigrated: false });
   const carteiro = (...args: string[]) => app.run(args, shop.env);
 
   it("migrate makes the tables, also where they are", async () => {
@@ -31,8 +16,20 @@ describeEachServer("the commands", (engine) => {
     await shop.fail("Ana");
   });
 
-  it("each says what to run where the tables are missing", async () => {
-    const commands = ["status", "list", "clean", "relay", "relay --loop", "relay --cron @hourly"];
+  it("each says what to run where the tables are missing", { timeout: 90_000 }, async () => {
+    const id = "0190f5d6-7e1c-7000-8000-3c2f1d9a5b77";
+    const operations = [`show ${id}`, `retry ${id}`, "discard --state dead", "check", "pause a", "resume a", "park a"];
+    const heads = ["retry-head a", "skip-head a --yes"];
+    const commands = [
+      "status",
+      "list",
+      "clean",
+      "relay",
+      "relay --loop",
+      "relay --cron @hourly",
+      ...operations,
+      ...heads,
+    ];
     const ends = await Promise.all(commands.map((command) => carteiro(...command.split(" "))));
     for (const { code, stdout, stderr } of ends) {
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
@@ -50,9 +47,9 @@ describeEachServer("the commands", (engine) => {
     const { code, stdout } = await carteiro("status");
     expect(code).toBe(0);
     const [head, first, second, ...rest] = stdout.split("\n");
-    expect(head).toBe("stream   pending  due  running  sent  dead  blocked keys  oldest due");
-    expect(first).toMatch(/^default {8}2 {4}2 {8}0 {5}0 {5}0 {13}0 {2}\d+m?s$/);
-    expect(second).toMatch(/^orders {9}1 {4}1 {8}0 {5}0 {5}0 {13}0 {2}\d+m?s$/);
+    expect(head).toBe("stream   pending  due  running  sent  dead  parked  blocked keys  oldest due");
+    expect(first).toMatch(/^default {8}2 {4}2 {8}0 {5}0 {5}0 {7}0 {13}0 {2}\d+m?s$/);
+    expect(second).toMatch(/^orders {9}1 {4}1 {8}0 {5}0 {5}0 {7}0 {13}0 {2}\d+m?s$/);
     expect(rest).toEqual([""]);
 
     const json = JSON.parse((await carteiro("status", "--json")).stdout) as unknown;
@@ -79,9 +76,12 @@ describeEachServer("the commands", (engine) => {
 
     const page = await carteiro("list", "--limit", "1", "--json");
     expect(JSON.parse(page.stdout)).toEqual([all[0]]);
-    expect(page.stderr).toBe(`there may be more: --after ${all[0]!.id} lists them\n`);
+    expect(page.stderr).toBe(`there may be more: --after ${all[0]!.cursor} lists them\n`);
     expect(await list("--after", all[0]!.id)).toEqual(all.slice(1));
+    await shop.outbox.calls.discard(all[0]!.id);
+    expect(await list("--after", all[0]!.cursor)).toEqual(all.slice(1));
 
+    await shop.fail("Rui");
     const { stdout } = await carteiro("list", "--function", "greet");
     const [head, row] = stdout.split("\n");
     expect(head).toMatch(/^id +function +stream +key +state +attempts +created +due +last error$/);

@@ -112,6 +112,17 @@ describe("the configuration", () => {
     expect(stderr.split("\n")).toHaveLength(2);
   });
 
+  it("that exports an outbox of an older release is enough for old commands, and wrong use for others", async () => {
+    inPackage("module");
+    write("carteiro.config.mjs", `export default ${outboxThatSays("old")}`);
+    expect(await app.run(["migrate"])).toEqual(said("old"));
+    const { code, stderr } = await app.run(["pause", "orders"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^UsageError: carteiro\.config\.mjs exports an outbox without streams\.pause, of an older .+\n$/,
+    );
+  });
+
   it("that --config names and is not there is wrong use", async () => {
     const { code, stderr } = await app.run(["status", "--config", "elsewhere.ts"]);
     expect(code).toBe(2);

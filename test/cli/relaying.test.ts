@@ -1,31 +1,17 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
-import type { TestDatabase } from "../support/databases.js";
+import { expect, it } from "vitest";
+import { describeEachServer } from "../support/outboxes.js";
 import { freePort } from "../support/servers/free-port.js";
-import { type App, createApp, type Running } from "./app.js";
-import { CONFIGURATION, describeEachServer, openShop, type Shop } from "./shop.js";
+import type { Running } from "./app.js";
+import { useApp, useShop } from "./shop.js";
 
 const FINISHING = "finishing the runs in flight";
 
-let app: App;
-beforeAll(async () => {
-  app = await createApp();
-  app.write("carteiro.config.mjs", CONFIGURATION);
-});
-afterAll(() => app.close());
+const app = useApp();
 
 describeEachServer("relaying from the command line", (engine) => {
-  let database: TestDatabase;
-  let shop: Shop;
-  beforeAll(async () => {
-    database = await engine.create();
-  });
-  beforeEach(async () => {
-    shop = await openShop(database);
-  });
-  afterEach(() => shop.close());
-  afterAll(() => database.close());
+  const shop = useShop(engine);
   const stored = async () => (await shop.outbox.calls.list()).map((call) => call.function);
   const start = (...args: string[]) => app.start(["relay", ...args], shop.env);
   const signal = async (running: Running, name: "SIGINT" | "SIGTERM") => {

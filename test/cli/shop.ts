@@ -1,9 +1,11 @@
-import { describe } from "vitest";
+import type { Knex } from "knex";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { createOutbox, type Outbox } from "../../src/index.js";
-import { type Engine, engines, type TestDatabase } from "../support/databases.js";
+import type { Engine, TestDatabase } from "../support/databases.js";
+import { type App, createApp } from "./app.js";
 
 /** The configuration of the application under test: an outbox on the database that the environment names. */
-export const CONFIGURATION = `
+const CONFIGURATION = `
 import { once } from "node:events";
 import knex from "knex";
 import { createOutbox } from "carteiro";
@@ -29,9 +31,10 @@ export default outbox;
 `;
 
 /** The same application in the test's process: it stores calls, and the ones that it runs after the commit fail. */
-export interface Shop {
+interface Shop {
   readonly env: { CLIENT: string; URL: string; TABLES: string };
   readonly outbox: Outbox;
+  readonly knex: Knex;
   /** Stores calls that failed once, and are due. */
   fail(...names: string[]): Promise<void>;
   refuse(): Promise<void>;
@@ -45,7 +48,7 @@ export interface Shop {
 
 let shops = 0;
 
-export async function openShop(database: TestDatabase, { isMigrated = true } = {}): Promise<Shop> {
+async function openShop(database: TestDatabase, { isMigrated = true } = {}): Promise<Shop> {
   const { client, url } = database.connection!;
   const tablePrefix = `t${(shops += 1)}_`;
   const outbox = createOutbox({
@@ -66,6 +69,7 @@ export async function openShop(database: TestDatabase, { isMigrated = true } = {
   return {
     env: { CLIENT: client, URL: url, TABLES: tablePrefix },
     outbox,
+    knex: database.knex,
     async fail(...names) {
       await outbox.transaction(() => Promise.all(names.map((name) => greet(name))));
       await outbox.idle();
@@ -81,11 +85,26 @@ export async function openShop(database: TestDatabase, { isMigrated = true } = {
   };
 }
 
-/** `describe`, once per engine that another process can reach; skipped for one that is missing. */
-export function describeEachServer(title: string, suite: (engine: Engine) => void): void {
-  for (const engine of engines.filter(({ name }) => name !== "pglite")) {
-    describe.skipIf(engine.skipReason !== undefined)(`${title} [${engine.skipReason ?? engine.name}]`, () =>
-      suite(engine),
-    );
-  }
+/** The application, with the configuration above; one for all tests. */
+export function useApp(): App {
+  const app = {} as App;
+  beforeAll(async () => {
+    Object.assign(app, await createApp());
+    app.write("carteiro.config.mjs", CONFIGURATION);
+  });
+  afterAll(() => app.close());
+  return app;
+}
+
+/** A shop with tables of its own for every test. */
+export function useShop(engine: Engine, options?: { isMigrated: boolean }): Shop {
+  const shop = {} as Shop;
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await engine.create();
+  });
+  beforeEach(async () => void Object.assign(shop, await openShop(database, options)));
+  afterEach(() => shop.close());
+  afterAll(() => database.close());
+  return shop;
 }

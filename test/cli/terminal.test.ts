@@ -1,15 +1,16 @@
 import { EventEmitter } from "node:events";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { describeError } from "../../src/cli/failure.js";
 import { listenForInterruption } from "../../src/cli/interruption.js";
 import { showProgress } from "../../src/cli/progress.js";
 import { table } from "../../src/cli/table.js";
 import { cut } from "../../src/cli/text.js";
 import { Events } from "../../src/events.js";
-import type { Call, OutboxEvents } from "../../src/index.js";
-import { type App, createApp, hasTerminal } from "./app.js";
+import { type Call, type OutboxEvents, UnrecoverableError } from "../../src/index.js";
+import { hasTerminal } from "./app.js";
+import { describeEachServer } from "../support/outboxes.js";
 import { fakeScreen } from "./fake-screen.js";
-import { CONFIGURATION, describeEachServer, openShop } from "./shop.js";
+import { useApp, useShop } from "./shop.js";
 
 const call: Call = {
   id: "0190",
@@ -50,13 +51,16 @@ describe("progress", () => {
     emit("published", run, 30);
     emit("failed", { ...run, error: 1 });
     emit("dead", { ...run, error: 1 });
+    emit("failed", { ...run, error: 1 });
+    emit("parked", { call, error: 1 });
+    emit("failed", { ...run, error: 1, nextAttemptAt: new Date(1) });
     vi.advanceTimersByTime(200);
     progress.stop();
     vi.advanceTimersByTime(1000);
     const lines = shown(printed.stdout);
     expect(lines[0]).toBe("0 published, 0/s, 0 failed");
     expect(lines[1]).toBe("30 published, 300/s, 0 failed");
-    expect(lines.at(-2)).toBe("60 published, 200/s, 0 failed, 1 dead");
+    expect(lines.at(-2)).toBe("60 published, 200/s, 2 failed, 1 dead");
     expect(lines.at(-1)).toBe("");
     expect(printed.stdout).not.toContain("\n");
   });
@@ -101,12 +105,17 @@ describe("progress", () => {
     emit("failed", { ...run, error, nextAttemptAt: new Date(0) });
     emit("failed", { ...run, error });
     emit("dead", { ...run, error });
+    emit("blocked", { call, error, nextAttemptAt: new Date(0) });
+    emit("blocked", { call, error });
+    emit("parked", { call: { ...call, orderingKey: "An\x1ba" }, error });
     emit("unroutable", { ...call, function: "stran\x1bge" }, 2);
     emit("leaseLost", { stream: "orders" });
     emit("leaseLost", { stream: "default", call });
     expect(printed.stderr.split("\n")).toEqual([
       "failed greet 0190, attempt 2: TypeError: no way; next attempt at 1970-01-01T00:00:00.000Z",
       "dead greet 0190, attempt 2: TypeError: no way",
+      "blocked greet 0190 until a person retries or skips it: TypeError: no way",
+      'parked the key "An a" of stream "default" behind greet 0190 until a person resumes it: TypeError: no way',
       "unroutable stran ge of the stream default: the configuration registers no such function; import it there",
       "lost the lease of the stream orders: what was running will run again",
       "lost the lease of greet 0190: what was running will run again",
@@ -187,16 +196,10 @@ describe("an interruption", () => {
 
 describe.skipIf(!hasTerminal())("on a terminal", () => {
   describeEachServer("relay", (engine) => {
-    let app: App;
-    beforeAll(async () => {
-      app = await createApp();
-      app.write("carteiro.config.mjs", CONFIGURATION);
-    });
-    afterAll(() => app.close());
+    const app = useApp();
+    const shop = useShop(engine);
 
     it("shows its progress, and colours tables unless NO_COLOR is set", async () => {
-      const database = await engine.create();
-      const shop = await openShop(database);
       await shop.slow();
       const running = app.startOnTerminal(["relay"], shop.env);
       await running.printed("slow began");
@@ -213,8 +216,55 @@ describe.skipIf(!hasTerminal())("on a terminal", () => {
       ]);
       expect(coloured.stdout).toContain("\x1b[1mstream");
       expect(plain.stdout).not.toContain("\x1b");
-      await shop.close();
-      await database.close();
+    });
+  });
+
+  describeEachServer("retry and discard", (engine) => {
+    const app = useApp();
+    const shop = useShop(engine);
+
+    it("ask first, and show how far they are", async () => {
+      const doom = shop.outbox.saveToOutbox(
+        async () => {
+          throw new UnrecoverableError("no");
+        },
+        { name: "doom" },
+      );
+      await shop.outbox.transaction(async () => {
+        for (let n = 0; n < 2500; n++) await doom.with({ delay: "1h" })();
+      });
+      await shop.knex(`${shop.env.TABLES}calls`).update({ state: "dead" });
+      const dead = async () => (await shop.outbox.calls.list({ state: "dead" })).length;
+
+      for (const answer of ["n", "", "yesterday", "\u0004"]) {
+        const asking = app.startOnTerminal(["retry", "--state", "dead"], shop.env);
+        await asking.printed("retry 2500 calls? [y/N] ");
+        asking.process.stdin.write(answer === "\u0004" ? answer : `${answer}\n`);
+        const { code, stdout } = await asking.ended;
+        expect(code).toBe(1);
+        expect(stdout).toContain("NotDoneError: nothing was changed\r\n");
+        expect(await dead()).toBe(100);
+      }
+
+      const retrying = app.startOnTerminal(["retry", "--state", "dead"], shop.env);
+      await retrying.printed("? [y/N] ");
+      retrying.process.stdin.write("y\n");
+      const { code, stdout } = await retrying.ended;
+      expect(code).toBe(0);
+      const shown = Array.from(stdout.matchAll(/\r\x1b\[K(\[.*?\] .*?)(?=\r)/g), ([, line]) => line);
+      expect(shown).toEqual([
+        "[------------------------] 0%  0 of 2500",
+        "[#########---------------] 40%  1000 of 2500",
+        "[###################-----] 80%  2000 of 2500",
+        "[########################] 100%  2500 of 2500",
+      ]);
+      expect(stdout).toMatch(/\r\x1b\[Kretried 2500 calls\r\n$/);
+      expect(await dead()).toBe(0);
+
+      const discarded = await app.startOnTerminal(["discard", "--function", "doom", "--yes"], shop.env).ended;
+      expect(discarded.stdout).not.toContain("[y/N]");
+      expect(discarded.stdout).toContain("] 100%  2500 of 2500");
+      expect(await shop.outbox.calls.list()).toEqual([]);
     });
   });
 });

@@ -9,6 +9,8 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
+const SELECTION = ["--stream", "--state", "--function", "--key", "--older-than", "--error"];
+
 describe("the command line", () => {
   it("prints its version", async () => {
     const { version } = JSON.parse(app.read("node_modules/carteiro/package.json")) as { version: string };
@@ -28,7 +30,16 @@ describe("the command line", () => {
     ["relay", ["--stream", "--loop", "--interval", "--cron"]],
     ["clean", ["--older-than", "--dry-run"]],
     ["status", ["--json"]],
-    ["list", ["--stream", "--state", "--function", "--limit", "--after", "--json"]],
+    ["check", ["--max-age", "--max-size", "--json"]],
+    ["list", [...SELECTION, "--limit", "--after", "--json"]],
+    ["show", ["--args", "--json"]],
+    ["retry", [...SELECTION, "--yes"]],
+    ["discard", [...SELECTION, "--yes"]],
+    ["pause", ["--reason"]],
+    ["resume", ["--key"]],
+    ["retry-head", ["--key"]],
+    ["skip-head", ["--key", "--id", "--reason", "--yes"]],
+    ["park", ["--key"]],
   ])("explains %s, with an example", async (command, options) => {
     const { code, stdout, stderr } = await app.run([command, "--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -65,6 +76,14 @@ describe("wrong use", () => {
     [["clean", "--older-than", "-1d"], /'-1d' is invalid\. Give/],
     [["list", "--limit", "1001"], /'1001' is invalid\. Give a whole number from 1 to 1000\./],
     [["list", "--limit", "some"], /'some' is invalid\. Give a whole number/],
+    [["check", "--max-age", "soon"], /'soon' is invalid\. Give a text such as "100ms"/],
+    [["check", "--max-size", "-1"], /'-1' is invalid\. Give a whole number of at least 0\./],
+    [["check", "--max-size", ""], /'' is invalid\. Give a whole number/],
+    [["retry"], "retry needs to know which calls: give ids, or an option such as --stream or --state"],
+    [["discard", "--yes"], "discard needs to know which calls: give ids, or an option such as --stream or --state"],
+    [["discard", "0190", "--state", "dead"], "discard takes ids or options that narrow, not both"],
+    [["show"], "missing required argument 'id'"],
+    [["pause"], "missing required argument 'stream'"],
     [["list", "--state", "lost"], /'lost' is invalid\. Allowed choices are pending, due/],
   ])("%j", async (args, message) => {
     const { screen, printed } = fakeScreen();
