@@ -22,6 +22,9 @@ export interface Faults {
   repeats: string[];
 }
 
+/** Of a history in which keep-order held. */
+export const NO_FAULTS: Readonly<Faults> = { inversions: [], overlaps: [], lost: [], phantoms: [], repeats: [] };
+
 /** @param committed how many calls of each key were committed; their places are 1 to that number */
 export function checkHistory(runs: readonly Run[], committed: ReadonlyMap<string, number>): Faults {
   const faults: Faults = { inversions: [], overlaps: [], lost: [], phantoms: [], repeats: [] };

@@ -7,25 +7,14 @@ import { Slots } from "../../src/run/slots.js";
 import { superjsonCodec } from "../../src/codec.js";
 import type { QueuedCall } from "../../src/store/fetch-stream.js";
 import type { StreamSettlement } from "../../src/store/serve-stream.js";
-import { Lane, type LaneOptions } from "../../src/strategies/lane.js";
-import { definitionOf, runContext, storedCall } from "../support/definitions.js";
+import { Lane } from "../../src/strategies/lane.js";
+import { definitionOf, runContext, storedCall, heldKeeper, slotsWithSuspects } from "../support/definitions.js";
 import { deferred, until } from "../support/waiting.js";
 
 const KEY = Buffer.from("a");
 
 function queued(seq: number): QueuedCall {
   return { ...storedCall({ seq, id: `call-${seq}`, strategy: "keep-order", orderingKey: KEY }), isDue: true };
-}
-
-/** A keeper whose lease is always held. */
-function heldKeeper(): LaneOptions["keeper"] {
-  const keeper: Pick<LaneOptions["keeper"], "isLost" | "isSure" | "renew" | "under"> = {
-    isLost: false,
-    isSure: true,
-    renew: () => Promise.resolve(),
-    under: (work) => work(new AbortController()),
-  };
-  return keeper as LaneOptions["keeper"];
 }
 
 it("a lane steps aside with its running head and what has run without being settled, once", async () => {
@@ -41,12 +30,14 @@ it("a lane steps aside with its running head and what has run without being sett
     key: KEY,
     calls: [queued(1), queued(2)],
     isAside: false,
-    lease: { stream: "default", token: "token", fence: 1 },
+    lease: { stream: "default", token: "token", fence: 1, isTakenOver: false },
     pass: new Pass({}),
     keeper: heldKeeper(),
     store: { fetchHeld: () => Promise.resolve([]) },
     registry,
-    slots: new Slots(1),
+    ...slotsWithSuspects(new Slots(1)),
+    isSuspect: () => false,
+    takeSuspicion: () => undefined,
     events: new Events(logger),
     logger,
     context: runContext({ registry }),
