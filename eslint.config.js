@@ -3,10 +3,11 @@ import tseslint from "typescript-eslint";
 
 /** Imports point one way: cli → outbox → strategies, relay → run → store. */
 const above = {
-  store: ["run", "strategies", "relay", "cli"],
-  run: ["strategies", "relay", "cli"],
+  store: ["run", "operator", "strategies", "relay", "cli"],
+  run: ["operator", "strategies", "relay", "cli"],
   strategies: ["relay", "cli"],
   relay: ["cli"],
+  operator: ["strategies", "relay", "cli"],
 };
 const importDirections = Object.entries(above).map(([folder, folders]) => ({
   files: [`src/${folder}/**/*.ts`],

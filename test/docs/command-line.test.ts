@@ -50,7 +50,7 @@ describe("the README's section on the command line", () => {
     const lines = pageFiles().flatMap((file) => commandLines(file));
     expect(lines.length).toBeGreaterThan(15);
     expect(lines.flatMap(({ line, name, flags }) => (isKnown(name, flags) ? [] : [line]))).toEqual([]);
-    expect([isKnown("relay", ["--loop"]), isKnown("relay", ["--dry-run"]), isKnown("skip-head", [])]).toEqual([
+    expect([isKnown("relay", ["--loop"]), isKnown("relay", ["--dry-run"]), isKnown("skip-tail", [])]).toEqual([
       true,
       false,
       false,

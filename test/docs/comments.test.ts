@@ -1,4 +1,5 @@
-import { join } from "node:path";
+import { readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import ts from "typescript";
 import { beforeAll, describe, expect, it } from "vitest";
 import { compile } from "./compiler.js";
@@ -6,7 +7,14 @@ import { root } from "./markdown.js";
 
 const entries = ["src/index.ts", "src/pglite.ts", "migrations/index.ts"].map((file) => join(root, file));
 /** The files whose types are public member by member. */
-const declaring = ["types.ts", "errors.ts", "outbox.ts", "pglite.ts"].map((file) => join(root, "src", file));
+const declaring = [
+  "errors.ts",
+  "outbox.ts",
+  "pglite.ts",
+  ...readdirSync(join(root, "src/types"), "utf8").map((file) => `types/${file}`),
+].map((file) => join(root, "src", file));
+/** Where the classes of members are that only group others. */
+const grouping = join(root, "src/operator");
 /** Interfaces that users fill in: what may be left out says what happens then. */
 const OPTIONS = /Options$|^PerCall$|^RetrySchedule$/;
 
@@ -30,6 +38,7 @@ describe("what is public", () => {
         "OutboxOptions.lease",
         "Outbox.relay",
         "Outbox.calls.list",
+        "Outbox.keys.skipHead",
         "OutboxEvents.dead",
         "UnserializableArgumentError.path",
         "createPGliteKnex",
@@ -74,12 +83,14 @@ function publicOf(checker: ts.TypeChecker, entry: ts.SourceFile): Public[] {
 
 /** Of a member that only groups others, such as `outbox.calls`. */
 function groupOf(checker: ts.TypeChecker, member: ts.Symbol): ts.Symbol[] {
-  const { valueDeclaration: declaration } = member;
-  const isGroup =
-    declaration !== undefined &&
-    ts.isPropertyDeclaration(declaration) &&
-    declaration.initializer?.kind === ts.SyntaxKind.ObjectLiteralExpression;
-  return isGroup ? checker.getTypeOfSymbol(member).getProperties() : [];
+  const type = checker.getTypeOfSymbol(member);
+  const isGroup = type.symbol?.declarations?.some((one) => dirname(one.getSourceFile().fileName) === grouping) ?? false;
+  return isGroup ? type.getProperties().filter(isNamed) : [];
+}
+
+function isNamed(symbol: ts.Symbol): boolean {
+  const name = symbol.valueDeclaration && ts.getNameOfDeclaration(symbol.valueDeclaration);
+  return !(name && ts.isPrivateIdentifier(name));
 }
 
 function isOurs(symbol: ts.Symbol): boolean {
