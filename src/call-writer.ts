@@ -41,7 +41,14 @@ export class CallWriter {
 
   /** @throws {TransactionClosedError} the transaction was over */
   async write(trx: Knex.Transaction, calls: readonly NewCall[]): Promise<void> {
-    await insertInto(trx, () => this.#parts.store.insert(trx, calls));
+    if (trx.isCompleted()) throw over();
+    try {
+      await this.#parts.store.insert(trx, calls);
+    } catch (error) {
+      // Knex refuses a statement in a finished transaction by an error without a code.
+      const isKnexs = trx.isCompleted() && (error as { code?: unknown }).code === undefined;
+      throw isKnexs ? over(error) : error;
+    }
     this.#hints.watch(trx, calls);
     this.#tellSaved(calls);
   }
@@ -101,15 +108,9 @@ function argsOf({ codec }: FunctionDefinition, { payload }: NewCall): unknown[] 
   }
 }
 
-/** Knex refuses a statement in a finished transaction by an error without a code. */
-async function insertInto(trx: Knex.Transaction, insert: () => Promise<void>): Promise<void> {
-  const over =
-    "the transaction was over before the call could be stored in it; await every call inside the transaction's work";
-  if (trx.isCompleted()) throw new TransactionClosedError(over);
-  try {
-    await insert();
-  } catch (error) {
-    const isKnexs = trx.isCompleted() && (error as { code?: unknown }).code === undefined;
-    throw isKnexs ? new TransactionClosedError(over, { cause: error }) : error;
-  }
+function over(cause?: unknown): TransactionClosedError {
+  return new TransactionClosedError(
+    "the transaction was over before the call could be stored in it; await every call inside the transaction's work",
+    cause === undefined ? undefined : { cause },
+  );
 }

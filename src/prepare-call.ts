@@ -7,7 +7,6 @@ import type { Settings } from "./options.js";
 import type { FunctionDefinition } from "./registry.js";
 import { shown } from "./shown.js";
 import type { NewCall } from "./store/insert-calls.js";
-import type { CallContent } from "./store/stored-call.js";
 import type { Duration, Headers, PerCall } from "./types.js";
 
 const PER_CALL_OPTIONS: Record<keyof PerCall | "trx", true> = {
@@ -17,6 +16,7 @@ const PER_CALL_OPTIONS: Record<keyof PerCall | "trx", true> = {
   orderingKey: true,
   trx: true,
 };
+const NO_KEY = Buffer.alloc(0);
 const MAX_KEY_BYTES = 255;
 const MAX_DELAY_MS = 1000 * 365.25 * 24 * 3_600_000;
 /** 9999-12-31, the last day that every database can hold. */
@@ -42,7 +42,8 @@ export function prepareCall(
       `${definition.name}: the encoded call has ${bytes} bytes, and maxPayloadBytes is ${maxPayloadBytes}; store the data elsewhere and pass a reference to it`,
     );
   }
-  const content: CallContent = {
+  const { delayMs, runAtMs } = dueOf(definition.name, perCall);
+  const call: NewCall = {
     id: uuidv7(),
     functionName: definition.name,
     stream: definition.stream,
@@ -51,13 +52,12 @@ export function prepareCall(
     codec: definition.codec.name,
     version: definition.version,
     headers,
-  };
-  return {
-    ...content,
     payload,
-    ...(signing ? { signature: signing.sign(content, payload) } : {}),
-    ...dueOf(definition.name, perCall),
+    delayMs,
   };
+  if (runAtMs !== undefined) call.runAtMs = runAtMs;
+  if (signing) call.signature = signing.sign(call, payload);
+  return call;
 }
 
 function encode(definition: FunctionDefinition, args: readonly unknown[]): string {
@@ -68,7 +68,8 @@ function encode(definition: FunctionDefinition, args: readonly unknown[]): strin
   }
 }
 
-function encodeHeaders(name: string, headers: Headers = {}): string {
+function encodeHeaders(name: string, headers: Headers | undefined): string {
+  if (headers === undefined) return "{}";
   plainObject(`${name}: headers`, headers, "an object of texts by name");
   for (const [header, value] of Object.entries(headers)) {
     if (typeof value !== "string") {
@@ -81,10 +82,10 @@ function encodeHeaders(name: string, headers: Headers = {}): string {
 function orderingKeyOf(definition: FunctionDefinition, args: readonly unknown[], perCall: PerCall): Buffer {
   const at = `${definition.name}: orderingKey`;
   if (definition.strategy !== "keep-order") {
-    if (perCall.orderingKey === undefined) return Buffer.alloc(0);
+    if (perCall.orderingKey === undefined) return NO_KEY;
     throw new InvalidOptionError(at, `needs strategy: "keep-order"; publish-on-commit promises no order`);
   }
-  if (perCall.orderingKey === undefined && definition.orderingKey === undefined) return Buffer.alloc(0);
+  if (perCall.orderingKey === undefined && definition.orderingKey === undefined) return NO_KEY;
   const key: unknown =
     perCall.orderingKey === undefined ? definition.orderingKey?.(...(args as never[])) : perCall.orderingKey;
   if (typeof key !== "string" || key === "") {

@@ -28,7 +28,8 @@ export class Scope {
   readonly root: Scope;
   /** Set once its commit was asked for; an end is asked for once, however often knex and the work do. */
   ending: Promise<unknown> | undefined;
-  readonly #children = new Set<Scope>();
+  /** Its savepoints. */
+  readonly #children: Scope[] = [];
   #calls: OrderedCall[] = [];
   #isOpen = true;
   #nextPlace = 0;
@@ -36,7 +37,7 @@ export class Scope {
   constructor(trx: Knex.Transaction, parent?: Scope) {
     this.trx = trx;
     this.root = parent ? parent.root : this;
-    if (parent) parent.#children.add(this);
+    if (parent) parent.#children.push(this);
   }
 
   get isOpen(): boolean {
@@ -58,7 +59,7 @@ export class Scope {
   discard(): void {
     this.#isOpen = false;
     this.#calls = [];
-    this.#children.clear();
+    this.#children.length = 0;
   }
 
   /** What was called so far goes with a rollback that is not an end: what follows may be committed. */
@@ -69,13 +70,16 @@ export class Scope {
 
   /** All that was called in it and in its savepoints, in the order of the calls. */
   calls(): { stored: NewCall[]; unstored: NewCall[] } {
-    const all = this.#collect().sort((a, b) => a.place - b.place);
-    const those = (isStored: boolean) => all.filter((one) => one.isStored === isStored).map(({ call }) => call);
-    return { stored: those(true), unstored: those(false) };
+    const stored: NewCall[] = [];
+    const unstored: NewCall[] = [];
+    for (const { call, isStored } of this.#collect().sort((a, b) => a.place - b.place)) {
+      (isStored ? stored : unstored).push(call);
+    }
+    return { stored, unstored };
   }
 
   #collect(): OrderedCall[] {
-    return [...this.#calls, ...[...this.#children].flatMap((child) => child.#collect())];
+    return this.#calls.concat(...this.#children.map((child) => child.#collect()));
   }
 }
 
@@ -132,10 +136,9 @@ export class AmbientTransactions {
    */
   #watchEnd(scope: Scope): void {
     const { trx, root } = scope;
-    const commit = trx.commit.bind(trx) as unknown as End;
-    const rollback = trx.rollback.bind(trx) as unknown as End;
+    const { commit, rollback } = trx as unknown as { commit: End; rollback: End };
     trx.commit = ((value?: unknown) => {
-      scope.ending ??= heard(scope === root ? this.#commit(scope, () => commit(value)) : commit(value));
+      scope.ending ??= heard(scope === root ? this.#commit(scope, commit, value) : commit(value));
       return scope.ending;
     }) as typeof trx.commit;
     trx.rollback = ((error?: unknown) => {
@@ -146,21 +149,31 @@ export class AmbientTransactions {
     }) as typeof trx.rollback;
   }
 
-  async #commit(root: Scope, commit: () => Promise<unknown>): Promise<unknown> {
+  #commit(root: Scope, commit: End, value: unknown): Promise<unknown> {
     root.close();
-    const called = root.calls();
-    const unstored = this.#hooks.isClosing() ? [] : called.unstored;
-    const stored = unstored === called.unstored ? called.stored : [...called.stored, ...called.unstored];
-    const end = async () => {
-      if (stored.length > 0) await this.#hooks.write(root.trx, stored);
-      const answer = await commit();
-      if (unstored.length > 0 && (await isYes(root.trx, answer))) this.#hooks.committed(unstored);
-      return answer;
-    };
-    if (unstored.length === 0) return end();
-    const deciding = end();
+    const { stored, unstored } = root.calls();
+    if (unstored.length === 0) return this.#end(root, stored, commit, value);
+    if (this.#hooks.isClosing()) return this.#end(root, [...stored, ...unstored], commit, value);
+    const deciding = this.#decide(root, stored, unstored, commit, value);
     this.#deciding.add(deciding);
     return deciding.finally(() => this.#deciding.delete(deciding));
+  }
+
+  async #end(root: Scope, stored: readonly NewCall[], commit: End, value: unknown): Promise<unknown> {
+    if (stored.length > 0) await this.#hooks.write(root.trx, stored);
+    return commit(value);
+  }
+
+  async #decide(
+    root: Scope,
+    stored: readonly NewCall[],
+    unstored: readonly NewCall[],
+    commit: End,
+    value: unknown,
+  ): Promise<unknown> {
+    const answer = await this.#end(root, stored, commit, value);
+    if (await isYes(root.trx, answer)) this.#hooks.committed(unstored);
+    return answer;
   }
 
   /** Resolves when it is known of all calls that are not stored whether they run, or after so long: an answer may never come. */

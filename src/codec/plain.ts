@@ -33,12 +33,12 @@ export function reviveNullPrototype(value: unknown): object {
 /** The object itself where each of its fields is stored as it is, else a plain copy. */
 export function carryFields(value: object, place: Place, walk: Walk): Fields {
   const fields = value as Fields;
-  const keys = Object.keys(value);
-  if (hasSymbols(value) || Object.getOwnPropertyNames(value).length !== keys.length) refuseUnseenKeys(value, place);
   let copy: Fields | undefined;
-  for (const key of keys) {
+  for (const key of Reflect.ownKeys(value)) {
+    if (typeof key === "symbol") return refuse(place, key, "has a symbol as its key, and would be lost; use a string");
     if (isPrototypeKey(key)) refuse(place, key, "is a key that could reach a prototype; rename it");
     const descriptor = Object.getOwnPropertyDescriptor(value, key)!;
+    if (!descriptor.enumerable) refuse(place, key, "is not enumerable, and would be lost; pass plain data");
     if (descriptor.get !== undefined || descriptor.set !== undefined) {
       refuse(place, key, "is an accessor (get or set); pass an object with its value");
     }
@@ -80,16 +80,6 @@ function isIndex(key: string | symbol, length: number): boolean {
 
 function hasSymbols(value: object): boolean {
   return Object.getOwnPropertySymbols(value).length > 0;
-}
-
-function refuseUnseenKeys(value: object, place: Place): never {
-  for (const key of Reflect.ownKeys(value)) {
-    if (typeof key === "symbol") refuse(place, key, "has a symbol as its key, and would be lost; use a string");
-    if (!Object.prototype.propertyIsEnumerable.call(value, key)) {
-      refuse(place, key, "is not enumerable, and would be lost; pass plain data");
-    }
-  }
-  return refusePlace(place, "has keys that change while they are read");
 }
 
 /** Refuses properties put on an object that comes back without them. `usual` are its kind's own. */

@@ -45,22 +45,16 @@ export function createSuperjsonCodec(options: SuperjsonCodecOptions = {}): Codec
     CARRIED,
   );
 
-  return {
+  const encode = (args: readonly unknown[]): Encoded => {
+    const walk = new Walk(carryAny);
+    const json = walk.carry(args, undefined, "args");
+    // What superjson makes of plain JSON, without its making it.
+    if (!walk.isRich) return { text: JSON.stringify({ json }), isPlain: !isJsonCustomised() };
+    return { text: encodeRich(json, walk.hasCarried ? carrying : native), isPlain: false };
+  };
+  const codec: Codec = {
     name: options.name ?? "superjson",
-
-    encode(args) {
-      const walk = new Walk(carryAny);
-      const json = walk.carry(args, undefined, "args");
-      // What superjson makes of plain JSON, without its making it.
-      if (!walk.isRich) return JSON.stringify({ json });
-      const stored = (walk.hasCarried ? carrying : native).serialize(json);
-      const values = stored.meta?.values;
-      // Not its `referentialEqualities`: with identity carried, those are of equal NaNs and bigints alone, and applying
-      // them moves NaN to the end of a Set and drops it from a Map.
-      return JSON.stringify(
-        values === undefined ? { json: stored.json } : { json: stored.json, meta: { values, v: 1 } },
-      );
-    },
+    encode: (args) => encode(args).text,
 
     decode(text) {
       const stored = readStored(text);
@@ -71,6 +65,38 @@ export function createSuperjsonCodec(options: SuperjsonCodecOptions = {}): Codec
       return args;
     },
   };
+  own.set(codec, { encode, methods: { ...codec } });
+  return codec;
+}
+
+function encodeRich(json: unknown, superjson: SuperJSON): string {
+  const stored = superjson.serialize(json);
+  const values = stored.meta?.values;
+  // Not its `referentialEqualities`: with identity carried, those are of equal NaNs and bigints alone, and applying
+  // them moves NaN to the end of a Set and drops it from a Map.
+  return JSON.stringify(values === undefined ? { json: stored.json } : { json: stored.json, meta: { values, v: 1 } });
+}
+
+/** What was encoded, and how sure it is. */
+export interface Encoded {
+  text: string;
+  /** Was found to be JSON and nothing more, which comes back as it is. */
+  isPlain: boolean;
+}
+
+/** By codec of ours; with its methods, since anyone may replace them. */
+const own = new WeakMap<Codec, { encode: (args: readonly unknown[]) => Encoded; methods: Codec }>();
+
+/** Encodes, and tells what needs no proof that it can be decoded. */
+export function encodeWith(codec: Codec, args: readonly unknown[]): Encoded {
+  const known = own.get(codec);
+  const isOurs = known?.methods.encode === codec.encode && known.methods.decode === codec.decode;
+  return isOurs ? known.encode(args) : { text: codec.encode(args), isPlain: false };
+}
+
+/** Some libraries of old give every array or object a `toJSON`. */
+function isJsonCustomised(): boolean {
+  return "toJSON" in Array.prototype || "toJSON" in Object.prototype;
 }
 
 export const superjsonCodec: Codec = createSuperjsonCodec();

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import type { Binding, Connection, Tables } from "./database.js";
+import { insertFrom, insertRowset, insertValues } from "./insert-statement.js";
+import type { Binding, Result, Tables } from "./database.js";
 import type { Dialect } from "./dialect.js";
 import type { CallContent } from "./stored-call.js";
 
@@ -23,70 +24,43 @@ const MAX_STATEMENT_BYTES = 4 * 1024 * 1024;
 /** PostgreSQL takes 65,535 bindings at most. */
 const MAX_STATEMENT_ROWS = 1000;
 
-const COLUMNS =
-  "id, function_name, stream, strategy, ordering_key, codec, version, payload, headers, signature, state, attempts, fence, last_error, created_at, due_at, first_due_at";
+/** Where to insert; `isRepeated`: the same text comes again and again. */
+export interface Inserting {
+  query<Row>(sql: string, bindings?: readonly Binding[], isRepeated?: boolean): Promise<Result<Row>>;
+}
 
 /**
  * Stores calls in the caller's transaction, in their order. Writers of one ordering key first take its lock, so that
  * `seq` follows the order of their commits.
  */
 export async function insertCalls(
-  connection: Connection,
+  connection: Inserting,
   dialect: Dialect,
   tables: Tables,
   calls: readonly NewCall[],
   takesLocks: boolean,
 ): Promise<void> {
   const slots = takesLocks ? writerSlots(calls) : [];
+  const { rowOnceWriterLocked, insertsRowsets } = dialect;
+  if (slots.length > 0 && calls.length === 1 && rowOnceWriterLocked) {
+    const source = { sql: rowOnceWriterLocked(tables), bindings: slots };
+    const { sql, bindings } = insertFrom(source, dialect, tables, calls[0] as NewCall);
+    await connection.query(sql, bindings, true);
+    return;
+  }
   if (slots.length > 0) await dialect.lockWriters(connection, tables, slots);
   for (const chunk of chunks(calls)) {
-    const rows = chunk.map((call) => rowOf(dialect, call));
-    await connection.query(
-      `insert into ${tables.calls} (${COLUMNS}) values ${rows.map((row) => row.sql).join(", ")}`,
-      rows.flatMap((row) => row.bindings),
-    );
+    const isRowset = insertsRowsets && chunk.length > 1 && chunk.every(({ failure }) => failure === undefined);
+    const { sql, bindings } = (isRowset ? insertRowset : insertValues)(dialect, tables, chunk);
+    await connection.query(sql, bindings, isRowset || chunk.length === 1);
   }
 }
 
-function rowOf(dialect: Dialect, call: NewCall) {
-  const due =
-    call.runAtMs !== undefined
-      ? { sql: dialect.moment("?"), bindings: [call.runAtMs] }
-      : call.delayMs > 0
-        ? { sql: dialect.after("?", dialect.clock), bindings: [call.delayMs] }
-        : { sql: dialect.clock, bindings: [] };
-  // Of a call that failed before it was stored, the delay is that of its next attempt.
-  const isLater = due.bindings.length > 0 && call.failure === undefined;
-  const payload = dialect.text(call.payload);
-  const headers = dialect.text(call.headers);
-  const { state, attempts, error } = call.failure ?? { state: "pending", attempts: 0, error: "" };
-  const lastError = dialect.text(error);
-  const bindings: Binding[] = [
-    call.id,
-    call.functionName,
-    call.stream,
-    call.strategy,
-    call.orderingKey,
-    call.codec,
-    call.version,
-    payload.binding,
-    headers.binding,
-    call.signature ?? null,
-    state,
-    attempts,
-    // A run without a claim had the first one.
-    attempts,
-    call.failure ? lastError.binding : null,
-    ...due.bindings,
-    ...(isLater ? due.bindings : []),
-  ];
-  return {
-    sql: `(?, ?, ?, ?, ?, ?, ?, ${payload.sql}, ${headers.sql}, ?, ?, ?, ?, ${lastError.sql}, ${dialect.clock}, ${due.sql}, ${isLater ? due.sql : "null"})`,
-    bindings,
-  };
-}
-
-function* chunks(calls: readonly NewCall[]): Generator<NewCall[]> {
+function* chunks(calls: readonly NewCall[]): Generator<readonly NewCall[]> {
+  if (calls.length === 1) {
+    yield calls;
+    return;
+  }
   let chunk: NewCall[] = [];
   let bytes = 0;
   for (const call of calls) {

@@ -85,6 +85,8 @@ describe("options", () => {
     ["logger", [{}, "odd", 5, { info() {}, warn() {}, error() {} }]],
     ["wakeUps", ["odd", 5, []]],
     ["wakeUps.local", within("local", flags)],
+    ["wakeUps.notify", within("notify", flags)],
+    ["prepareStatements", flags],
     ...retries,
     ["requiresTransaction", [true]],
   ])("of createOutbox: %s", (option, values) => {
