@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Database, Sql } from "./database.js";
-import { type CallLease, leaseKey } from "./dialect.js";
+import { type CallLease, type Dialect, leaseKey } from "./dialect.js";
+import { payloadAhead } from "./fetch-stream.js";
 import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stored-call.js";
 
 /** A publish-on-commit call under a lease of its own. */
@@ -44,6 +45,10 @@ function notPaused({ tables }: Database, stream: string): string {
   return `not exists (select 1 from ${tables.streams} s where s.stream = ${stream} and s.paused_at is not null)`;
 }
 
+function columns(dialect: Dialect): string {
+  return callColumns(dialect, "c", payloadAhead("c"), ["strategy"]);
+}
+
 interface ClaimedRow extends CallRow {
   former_token: string | null;
 }
@@ -54,7 +59,7 @@ async function claim(db: Database, candidates: Sql, limit: number, leaseMs: numb
     ? await claimInOneStatement(db, candidates, limit, leaseMs, token)
     : await claimByReadingFirst(db, candidates, limit, leaseMs, token);
   return rows.map((row) => ({
-    ...toStoredCall(row),
+    ...toStoredCall(row, { strategy: "publish-on-commit" }),
     lease: { seq: row.seq, token },
     isSuspect: row.former_token !== null,
   }));
@@ -71,7 +76,7 @@ async function claimInOneStatement(
   const { rows } = await db.query<ClaimedRow>(
     `with picked as materialized (select seq, lease_token from ${tables.calls} ${sql} limit ? for update skip locked)
      update ${tables.calls} c set lease_token = ?, due_at = ${dialect.after("?")}, fence = c.fence + 1
-     from picked where c.seq = picked.seq returning ${callColumns(dialect, "c")}, picked.lease_token as former_token`,
+     from picked where c.seq = picked.seq returning ${columns(dialect)}, picked.lease_token as former_token`,
     [...bindings, limit, token, leaseMs],
   );
   return rows;
@@ -113,7 +118,7 @@ async function claimSeqs(db: Database, seqs: number[], leaseMs: number, token: s
   );
   if (count === 0) return [];
   const { rows } = await db.query<CallRow>(
-    `select ${callColumns(dialect, "c")} from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_token = ?`,
+    `select ${columns(dialect)} from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_token = ?`,
     [seqs, token],
   );
   return rows;

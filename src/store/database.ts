@@ -2,6 +2,7 @@ import type { Knex } from "knex";
 import { NotMigratedError } from "../errors.js";
 import type { Dialect } from "./dialect.js";
 import { plainClient, withoutArguments } from "./plain-knex.js";
+import type { PreparedNames } from "./prepared-names.js";
 
 export type Binding = string | number | boolean | Buffer | null | readonly Binding[];
 
@@ -41,13 +42,20 @@ export interface Tables {
   prefix: string;
 }
 
-/** Statements in a transaction that somebody else began. */
-export function connectionOf(trx: Knex, dialect: Dialect): Connection {
+/**
+ * Statements on a connection, or in a transaction.
+ *
+ * @param names for what is prepared; only on connections of our own (Default: nothing is)
+ */
+export function connectionOf(trx: Knex, dialect: Dialect, names?: PreparedNames): Connection {
   const client = plainClient(trx);
   return {
     async query<Row>(sql: string, bindings: readonly Binding[] = []) {
       try {
-        const answer: unknown = await client.raw(sql, bindings as Knex.RawBinding[]);
+        const raw = client.raw(sql, bindings as Knex.RawBinding[]) as Knex.Raw;
+        const name = names?.nameOf(sql, bindings);
+        const answer: unknown = await (name === undefined ? raw : raw.options({ name }));
+        names?.answered(sql);
         return dialect.result<Row>(answer);
       } catch (caught) {
         const error = withoutArguments(caught, client, sql, bindings);
@@ -57,7 +65,7 @@ export function connectionOf(trx: Knex, dialect: Dialect): Connection {
   };
 }
 
-function notMigrated(cause: unknown): NotMigratedError {
+export function notMigrated(cause: unknown): NotMigratedError {
   return new NotMigratedError(
     "Carteiro's tables are missing, or older than this release needs: run `npx carteiro migrate`, or await outbox.migrate() when your service starts",
     { cause },
@@ -69,13 +77,21 @@ const ATTEMPTS = 6;
 /**
  * Runs a unit of our own again when the database chose it as a deadlock's victim or could not serialise it. Units are
  * short and fenced, so that a second try after an unknown end changes nothing that it should not.
+ *
+ * @param isMended whether the next try does what this one could not (Default: never)
  */
-export async function retrying<T>(dialect: Dialect, unit: () => Promise<T>): Promise<T> {
+export async function retrying<T>(
+  dialect: Dialect,
+  unit: () => Promise<T>,
+  isMended: (error: unknown) => boolean = () => false,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await unit();
     } catch (error) {
-      if (attempt === ATTEMPTS || !dialect.isContention(error)) throw error;
+      if (attempt === ATTEMPTS) throw error;
+      if (isMended(error)) continue;
+      if (!dialect.isContention(error)) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * 2 ** attempt));
     }
   }

@@ -29,6 +29,36 @@ export interface Upsert {
   keptState: string;
 }
 
+/** A connection's other end, in the database. */
+export interface Session {
+  /** The expression that tells it. */
+  readonly id: string;
+  /** Whether the driver was told this one when it connected: a pooler in between tells it something else. */
+  isOf(connection: object, id: unknown): boolean;
+  /** It does not know the name of a prepared statement, or has another one by it. */
+  isNameUnknown(error: unknown): boolean;
+}
+
+/** How sessions tell each other that there is something to do. */
+export interface Notifications {
+  /** A statement that sends each text of the list that its single binding holds. */
+  send(tables: Tables): string;
+  /** Makes the connection hear what is sent from now on. */
+  listen(connection: RawConnection, tables: Tables, heard: (text: string) => void): Promise<void>;
+  onEnd(connection: RawConnection, ended: () => void): void;
+}
+
+/** Statements that are prepared under a name. */
+export interface Prepared {
+  /** What a session that prepares begins with. */
+  readonly sessionSetup: readonly string[];
+  /**
+   * `foreign`: the session is not the one that prepared it, or somebody else has: a pooler is in between. `outdated`: a column
+   * has another type since.
+   */
+  troubleOf(error: unknown): "foreign" | "outdated" | undefined;
+}
+
 /** What differs between the databases. Each member answers one question; none of them is a name to branch on. */
 export interface Dialect {
   /** Which of a migration's statements to run. */
@@ -54,14 +84,20 @@ export interface Dialect {
   epochMs(expression: string): string;
   /** Milliseconds from one moment to another. */
   elapsedMs(from: string, to: string): string;
+  /** The values of a group in one text, with commas between them; some servers cut it at a length. */
+  joined(expression: string): string;
   /** `column` contains a text, byte for byte. */
   contains(column: string, text: string): { sql: string; binding: Binding };
   /** `column` is one of the list that a single binding holds; the list is not empty. */
   among(column: string): string;
+  /** Seqs as the binding of `among`: many of them, and often. */
+  seqs(seqs: readonly Seq[]): Binding;
   /** The calls `alias` that these leases still hold; not empty. */
   held(alias: string, leases: readonly CallLease[]): Sql;
   /** A table `alias` of literal rows; not empty. */
   rowset(alias: string, columns: Readonly<Record<string, ColumnType>>, rows: readonly (readonly Binding[])[]): Sql;
+  /** Many rows are inserted faster from a rowset than as values. */
+  readonly insertsRowsets: boolean;
   /** What follows `join` or `left join`: the one row of `table` with this key, if there is one; `alias.column` is its. */
   lookUp(table: string, alias: string, column: string, condition: string): string;
   /** An update of the calls `c` by a rowset `u` with their `seq`; a condition follows. */
@@ -84,6 +120,17 @@ export interface Dialect {
   readonly lockInShareMode: string;
   /** Takes the writers' locks of these slots until the transaction ends. */
   lockWriters(connection: Connection, tables: Tables, slots: number[]): Promise<void>;
+  /**
+   * What follows `from` in an insert of one row, so that the row, and so its `seq`, is there only once the writers' lock of the
+   * slot in its binding was taken. Undefined where that takes a statement of its own.
+   */
+  readonly rowOnceWriterLocked?: (tables: Tables) => string;
+  /** Undefined where preparing statements under a name saves nothing. */
+  readonly session?: Session;
+  /** Undefined where a name saves nothing. */
+  readonly prepared?: Prepared;
+  /** Undefined where sessions cannot send each other anything. */
+  readonly notifications?: Notifications;
   /** Creates the schema where that is usual and it is missing. */
   createSchema(connection: Connection, schema: string): Promise<void>;
   /** Runs `work` while no other process is migrating; the lock ends with the connection. */

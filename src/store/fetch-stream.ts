@@ -1,6 +1,6 @@
 import type { Database } from "./database.js";
 import { isTrue, type Seq } from "./dialect.js";
-import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stored-call.js";
+import { type CallRow, callColumns, type StoredCall, toBuffer, toStoredCall } from "./stored-call.js";
 import type { StreamLease } from "./serve-stream.js";
 
 /** A keep-order call as a pass meets it. */
@@ -8,8 +8,8 @@ export interface QueuedCall extends StoredCall {
   isDue: boolean;
 }
 
-/** Payloads up to this size are read with their call, larger ones when their turn comes: a fetch of 256 calls reads at most 4 MiB. */
-export const READ_AHEAD_BYTES = 16 * 1024;
+/** Payloads up to this size are read with their call, larger ones when their turn comes: 500 calls bring at most 4 MiB. */
+export const READ_AHEAD_BYTES = 8 * 1024;
 
 interface QueuedRow extends CallRow {
   is_due: boolean | number;
@@ -37,7 +37,7 @@ export async function fetchLine(db: Database, lease: StreamLease, limit: number)
   const calls: QueuedCall[] = [];
   const aside: Fetched["aside"] = [];
   for (const row of rows) {
-    if (isTrue(row.is_aside)) aside.push({ seq: row.seq, key: Buffer.from(row.ordering_key) });
+    if (isTrue(row.is_aside)) aside.push({ seq: row.seq, key: toBuffer(row.ordering_key) });
     else calls.push(toQueuedCall(row, lease));
   }
   return aside.length === limit ? { calls, aside: await fetchAside(db, lease) } : { calls, aside };
@@ -59,7 +59,7 @@ async function fetchAside(db: Database, lease: StreamLease): Promise<Fetched["as
      join ${keyOfCall(db)}`,
     [lease.stream, MOST_ASIDE],
   );
-  return rows.map(({ seq, ordering_key }) => ({ seq, key: Buffer.from(ordering_key) }));
+  return rows.map(({ seq, ordering_key }) => ({ seq, key: toBuffer(ordering_key) }));
 }
 
 /** Whether the line has a call of another key than these. */
@@ -98,7 +98,7 @@ export async function fetchDueKeys(
     [lease.stream, ...(dueByMs === undefined ? [] : [dueByMs]), ...(except.length > 0 ? [except] : []), limit],
   );
   return rows.map((row) => {
-    const key = Buffer.from(row.held_key);
+    const key = toBuffer(row.held_key);
     return (row.seq as Seq | null) === null ? { key } : { key, head: toQueuedCall(row, lease) };
   });
 }
@@ -131,15 +131,22 @@ export function headOf({ dialect, tables }: Database, keys: string): string {
     where h.stream = ${keys}.stream and h.ordering_key = ${keys}.ordering_key and h.state = 'held' order by h.seq limit 1)`;
 }
 
-function keyOfCall({ dialect, tables }: Database): string {
+export function keyOfCall({ dialect, tables }: Database): string {
   return dialect.lookUp(tables.keys, "k", "stream", "k.stream = c.stream and k.ordering_key = c.ordering_key");
 }
 
-function queuedColumns({ dialect }: Database, isWanted = "1 = 1"): string {
-  const payload = `case when ${isWanted} and octet_length(c.payload) <= ${READ_AHEAD_BYTES} then c.payload end`;
-  return `${callColumns(dialect, "c", payload)}, c.due_at <= ${dialect.now} as is_due`;
+/** @param isWanted whether a call's payload is read */
+function queuedColumns({ dialect }: Database, isWanted?: string): string {
+  const columns = callColumns(dialect, "c", payloadAhead("c", isWanted), ["stream", "strategy", "fence"]);
+  return `${columns}, c.due_at <= ${dialect.now} as is_due`;
 }
 
-function toQueuedCall(row: QueuedRow, lease: StreamLease): QueuedCall {
-  return { ...toStoredCall(row, lease.fence), isDue: isTrue(row.is_due) };
+/** The payload of a call, where it is small enough to be read ahead. */
+export function payloadAhead(alias: string, isWanted?: string): string {
+  const isSmall = `octet_length(${alias}.payload) <= ${READ_AHEAD_BYTES}`;
+  return `case when ${isWanted === undefined ? "" : `${isWanted} and `}${isSmall} then ${alias}.payload end`;
+}
+
+function toQueuedCall(row: QueuedRow, { stream, fence }: StreamLease): QueuedCall {
+  return Object.assign(toStoredCall(row, { stream, fence, strategy: "keep-order" }), { isDue: isTrue(row.is_due) });
 }

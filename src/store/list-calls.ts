@@ -11,9 +11,8 @@ export interface Page {
   after?: { id: string } | { seq: Seq };
 }
 
-interface ListedRow extends Pick<
-  CallRow,
-  "seq" | "id" | "function_name" | "stream" | "strategy" | "ordering_key" | "attempts" | "created_ms"
+interface ListedRow extends Required<
+  Pick<CallRow, "seq" | "id" | "function_name" | "stream" | "strategy" | "ordering_key" | "attempts" | "created_ms">
 > {
   shown_state: CallState;
   last_error: string | null;

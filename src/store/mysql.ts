@@ -29,11 +29,14 @@ export const mysql: Dialect = {
   never: "timestamp'9999-12-31 00:00:00'",
   epochMs: (expression) => `timestampdiff(microsecond, timestamp'1970-01-01 00:00:00', ${expression}) / 1000`,
   elapsedMs: (from, to) => `timestampdiff(microsecond, ${from}, ${to}) / 1000`,
+  joined: (expression) => `group_concat(${expression})`,
   contains: (column, text) => {
     const { sql, binding } = mysql.text(text);
     return { sql: `instr(${column}, ${sql}) > 0`, binding };
   },
   among: (column) => `${column} in (?)`,
+
+  seqs: (seqs) => seqs,
 
   held(alias, leases: readonly CallLease[]) {
     return {
@@ -49,6 +52,9 @@ export const mysql: Dialect = {
     const next = ` union all select ${names.map(() => "?").join(", ")}`;
     return { sql: `(${first}${next.repeat(rows.length - 1)}) as ${alias}`, bindings: rows.flat() };
   },
+
+  // An insert of a select locks the table's counter until its end.
+  insertsRowsets: false,
 
   // A loose index scan ("Using index for group-by"): one step per stream, however many calls each has. Grouped by the stream
   // alone, MariaDB reads every pending call (seen: 14 ms for 60,000, against 0.6).
@@ -133,6 +139,8 @@ export const mysql: Dialect = {
   // The server keeps a session whose client is gone without a word, with the locks of its transaction, for eight hours.
   sessionSetup: (statementMs) => [
     "set session transaction isolation level read committed",
+    // MySQL's own 1024 bytes would cut a list of some sixty calls.
+    "set session group_concat_max_len = 1048576",
     ...(statementMs === undefined ? [] : [`set session wait_timeout = ${waitSeconds(statementMs)}`]),
   ],
 

@@ -5,6 +5,7 @@ import type { Dialect } from "./dialect.js";
 import { mysql } from "./mysql.js";
 import { PLAIN } from "./plain-knex.js";
 import { postgres } from "./postgres.js";
+import type { PreparedNames } from "./prepared-names.js";
 import { type RawConnection, withLimits } from "./statement-timeout.js";
 
 const DIALECTS: Readonly<Record<string, Dialect>> = { postgresql: postgres, mysql };
@@ -40,20 +41,27 @@ export function defaultOwnConnections(knex: Knex): number {
 }
 
 function canOpenConnections(knex: Knex): boolean {
-  const { config, embedded } = knex.client as ClientParts;
-  return config.connection !== undefined && embedded !== true;
+  const { config } = knex.client as ClientParts;
+  return config.connection !== undefined && !isEmbedded(knex);
+}
+
+/** The database is in this process, and has one session. */
+export function isEmbedded(knex: Knex): boolean {
+  return (knex.client as ClientParts).embedded === true;
 }
 
 /**
  * The outbox's database: connections of its own, or the application's pool where `ownConnections` is 0.
  *
  * @param statementTimeoutMs for each statement on connections of our own (Default: none)
+ * @param names for what is prepared on these (Default: nothing is)
  */
 export function openDatabase(
   knex: Knex,
   ownConnections: number,
   tables: Tables,
   statementTimeoutMs?: number,
+  names?: PreparedNames,
 ): Database & { close(): Promise<void> } {
   const dialect = dialectOf(knex);
   if (ownConnections > 0 && !canOpenConnections(knex)) {
@@ -62,31 +70,40 @@ export function openDatabase(
       `is ${ownConnections}, but this knex cannot open another connection; give 0`,
     );
   }
-  const own = ownConnections > 0 ? separateKnex(knex, ownConnections, dialect, statementTimeoutMs) : sharedKnex(knex);
+  const setUp = [...dialect.sessionSetup(statementTimeoutMs), ...((names && dialect.prepared?.sessionSetup) ?? [])];
+  const own =
+    ownConnections > 0
+      ? separateKnex(knex, ownConnections, dialect, { statementMs: statementTimeoutMs, setUp })
+      : sharedKnex(knex);
+  const isMended = (error: unknown) => names !== undefined && isNameMended(error, names, dialect);
   // A shared connection has the application's isolation level, which only a transaction can override for a while.
-  const isSessionOurs = ownConnections > 0 || (knex.client as ClientParts).embedded === true;
+  const isSessionOurs = ownConnections > 0 || isEmbedded(knex);
   const config: Knex.TransactionConfig = isSessionOurs ? {} : { isolationLevel: "read committed" };
   const inTransaction = <T>(work: (connection: Connection) => Promise<T>) =>
-    retrying(dialect, async () => {
-      let failure: { error: unknown } | undefined;
-      const remembered = (error: unknown) => {
-        failure = { error };
-        throw error;
-      };
-      try {
-        return await own.transaction((trx) => work(connectionOf(trx, dialect)).catch(remembered), config);
-      } catch (error) {
-        // On a broken connection the ROLLBACK fails too, and its error says nothing of what went wrong.
-        throw failure ? failure.error : error;
-      }
-    });
-  const direct = connectionOf(own, dialect);
+    retrying(
+      dialect,
+      async () => {
+        let failure: { error: unknown } | undefined;
+        const remembered = (error: unknown) => {
+          failure = { error };
+          throw error;
+        };
+        try {
+          return await own.transaction((trx) => work(connectionOf(trx, dialect, names)).catch(remembered), config);
+        } catch (error) {
+          // On a broken connection the ROLLBACK fails too, and its error says nothing of what went wrong.
+          throw failure ? failure.error : error;
+        }
+      },
+      isMended,
+    );
+  const direct = connectionOf(own, dialect, names);
   return {
     dialect,
     tables,
     query: (sql, bindings) =>
       isSessionOurs
-        ? retrying(dialect, () => direct.query(sql, bindings))
+        ? retrying(dialect, () => direct.query(sql, bindings), isMended)
         : inTransaction((connection) => connection.query(sql, bindings)),
     transaction: inTransaction,
     async close() {
@@ -95,12 +112,33 @@ export function openDatabase(
   };
 }
 
+/** @returns whether the same can be sent again, without the name that was the matter */
+function isNameMended(error: unknown, names: PreparedNames, dialect: Dialect): boolean {
+  const trouble = dialect.prepared?.troubleOf(error);
+  if (trouble === "foreign") names.turnOff();
+  if (trouble === "outdated") names.renew();
+  return trouble !== undefined;
+}
+
 type AfterCreate = (connection: unknown, done: (error: Error | null | undefined, connection: unknown) => void) => void;
 
 /** The pool's own, where the application has not set another. */
 const CREATE_TIMEOUT_MS = 30_000;
 
-function separateKnex(knex: Knex, max: number, dialect: Dialect, statementMs: number | undefined): Knex {
+interface SeparateOptions {
+  /** For each statement; undefined for none. */
+  statementMs: number | undefined;
+  /** The statements that each session begins with. (Default: none) */
+  setUp?: readonly string[];
+}
+
+/** A pool beside the application's, with its settings, and limits of our own. */
+export function separateKnex(
+  knex: Knex,
+  max: number,
+  dialect: Dialect,
+  { statementMs, setUp = [] }: SeparateOptions,
+): Knex {
   const { config } = knex.client as ClientParts;
   const users = config.pool?.afterCreate as AfterCreate | undefined;
   const afterCreate: AfterCreate = (connection, done) => {
@@ -110,9 +148,9 @@ function separateKnex(knex: Knex, max: number, dialect: Dialect, statementMs: nu
       if (error) own.end(() => undefined);
       done(error, connection);
     };
-    const setUp = () => runAll(own, dialect.sessionSetup(statementMs), finish);
-    if (users) users(connection, (error) => (error ? finish(error) : setUp()));
-    else setUp();
+    const begin = () => runAll(own, setUp, finish);
+    if (users) users(connection, (error) => (error ? finish(error) : begin()));
+    else begin();
   };
   const connection = dialect.ownConnection(config.connection);
   const own = knexFactory({ ...config, ...PLAIN, connection, pool: { ...config.pool, min: 0, max, afterCreate } });

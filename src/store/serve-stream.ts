@@ -139,7 +139,7 @@ async function deleteUnderLease(db: Database, lease: StreamLease, seqs: Seq[]): 
     `with lease as materialized (select 1 from ${db.tables.streams} where stream = ? and lease_token = ? ${db.dialect.lockInShareMode}),
           done as (delete from ${db.tables.calls} where ${db.dialect.among("seq")} and exists (select from lease))
      select exists (select from lease) as held`,
-    [lease.stream, lease.token, seqs],
+    [lease.stream, lease.token, db.dialect.seqs(seqs)],
   );
   return rows[0]?.held === true;
 }

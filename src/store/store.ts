@@ -1,12 +1,14 @@
 import type { Knex } from "knex";
+import { callersTransaction } from "./callers-transaction.js";
 import { beginSuspect, claimById, claimDue, endLeases, releaseCalls, renewCalls } from "./claim-calls.js";
 import { countSent, deleteSent } from "./clean-calls.js";
-import { connectionOf, type Database } from "./database.js";
-import { dueStreams, readClock } from "./due-streams.js";
+import type { Database } from "./database.js";
+import { dueAmong, dueStreams, readClock } from "./due-streams.js";
 import { fetchDueKeys, fetchHeld, fetchLine, hasOtherKeys, readPayload } from "./fetch-stream.js";
 import { giveUpHidden, hideCalls, hideHead, restoreHidden } from "./hidden-calls.js";
 import { insertCalls, type NewCall } from "./insert-calls.js";
 import { listCalls, readCall } from "./list-calls.js";
+import { listen, notificationsOf, notify } from "./listen.js";
 import { checkSchema, migrateDatabase } from "./migrate.js";
 import { countSelected, discardCalls, discardSent, retryCalls, selectCalls } from "./operate-calls.js";
 import {
@@ -19,11 +21,15 @@ import {
   resumeStream,
   retryHead,
 } from "./operate-streams.js";
-import { openDatabase } from "./own-connections.js";
+import { dialectOf, openDatabase } from "./own-connections.js";
+import { PreparedInserts } from "./prepared-inserts.js";
+import { PreparedNames } from "./prepared-names.js";
+import { readAhead } from "./read-ahead.js";
 import { acquireStream, releaseStream, renewStream, settleStream } from "./serve-stream.js";
 import { settleCalls } from "./settle-calls.js";
 import { confirmChanges, readChanges, readConfirmation } from "./stream-changes.js";
 import { openFunctions, streamStatus } from "./stream-status.js";
+import type { Logger } from "../types.js";
 import type { Tables } from "./database.js";
 
 export interface StoreOptions {
@@ -34,26 +40,47 @@ export interface StoreOptions {
   leaseMs: number;
   /** (Default: none) */
   statementTimeoutMs?: number;
+  /** (Default: `true`) */
+  preparesStatements?: boolean;
+  /** (Default: silent) */
+  logger?: Pick<Logger, "warn">;
 }
+
+const FOREIGN_SESSIONS =
+  "a prepared statement was not there, or somebody else's, as behind PgBouncer in transaction mode: from now on none is prepared. Set prepareStatements: false";
 
 type ClosableDatabase = Database & { close(): Promise<void> };
 
 /** The seam to the database: the only part of Carteiro that knows SQL. */
 export type Store = ReturnType<typeof openStore>;
 
-export function openStore({ knex, ownConnections, tables, writersLock, leaseMs, statementTimeoutMs }: StoreOptions) {
-  const open = (): ClosableDatabase => openDatabase(knex, ownConnections, tables, statementTimeoutMs);
+export function openStore(options: StoreOptions) {
+  const {
+    knex,
+    ownConnections,
+    tables,
+    writersLock,
+    leaseMs,
+    statementTimeoutMs,
+    preparesStatements = true,
+    logger,
+  } = options;
+  const isPreparing = preparesStatements && ownConnections > 0 && dialectOf(knex).prepared !== undefined;
+  const names = isPreparing ? new PreparedNames(() => logger?.warn({}, FOREIGN_SESSIONS)) : undefined;
+  const open = (): ClosableDatabase => openDatabase(knex, ownConnections, tables, statementTimeoutMs, names);
   const db = open();
   /** For what waits for the application's transactions: on the other connections leases are renewed meanwhile. */
   let waiting: ClosableDatabase | undefined;
+  const prepared = preparesStatements ? PreparedInserts.for(db.dialect) : undefined;
   let schemaIsRight: Promise<void> | undefined;
+  const notifications = notificationsOf(knex);
   const bound = <Rest extends unknown[], Result>(family: (db: Database, ...rest: Rest) => Result) => {
     return (...rest: Rest): Result => family(db, ...rest);
   };
   return {
     /** Stores calls in the caller's transaction. */
     insert: (trx: Knex, calls: readonly NewCall[]) =>
-      insertCalls(connectionOf(trx, db.dialect), db.dialect, tables, calls, writersLock),
+      insertCalls(callersTransaction(trx, db.dialect, prepared), db.dialect, tables, calls, writersLock),
     /** Stores calls in a transaction of their own, which may wait for their keys' other writers. */
     insertAlone(calls: readonly NewCall[]) {
       const mayWait = writersLock && calls.some(({ strategy }) => strategy === "keep-order");
@@ -71,10 +98,12 @@ export function openStore({ knex, ownConnections, tables, writersLock, leaseMs, 
 
     readClock: bound(readClock),
     dueStreams: bound(dueStreams),
+    dueAmong: bound(dueAmong),
     acquireStream: (stream: string) => acquireStream(db, stream, leaseMs),
     renewStream: (lease: Parameters<typeof renewStream>[1]) => renewStream(db, lease, leaseMs),
     releaseStream: bound(releaseStream),
     fetchLine: bound(fetchLine),
+    readAhead: bound(readAhead),
     fetchDueKeys: bound(fetchDueKeys),
     fetchHeld: bound(fetchHeld),
     hasOtherKeys: bound(hasOtherKeys),
@@ -82,6 +111,18 @@ export function openStore({ knex, ownConnections, tables, writersLock, leaseMs, 
     settleStream: bound(settleStream),
     readChanges: bound(readChanges),
     confirmChanges: bound(confirmChanges),
+
+    /** Whether other processes can be told of a commit. */
+    canNotify: notifications !== undefined,
+    /** Whether this one can hear of theirs: that takes a connection of its own. */
+    canListen: notifications !== undefined && ownConnections > 0,
+    notify: async (texts: readonly string[]) => {
+      if (notifications) await notify(db, notifications, texts);
+    },
+    listen: (heard: (text: string) => void) => {
+      if (!notifications) throw new Error("this database has nothing to listen to");
+      return listen(knex, notifications, tables, statementTimeoutMs, heard);
+    },
 
     deleteSent: bound(deleteSent),
     countSent: bound(countSent),

@@ -33,6 +33,19 @@ describeEachEngine("writers' locks", (engine) => {
       expect((await under.rows()).map(({ id }) => id)).toEqual([first.id, second.id]);
     });
 
+    test.each([
+      ["a call", [inLine(A)]],
+      ["calls", [inLine(A), inLine(B)]],
+    ])("what waited comes after all that was stored meanwhile: %s", async (_, calls) => {
+      const [first, meanwhile] = [inLine(A), inLine(A)];
+      const { trx, inserting } = await holdAndInsert(under, [first], calls);
+      await untilWaiting(under);
+      await under.store.insert(trx, [meanwhile]);
+      await trx.commit();
+      await inserting;
+      expect((await under.rows()).map(({ id }) => id)).toEqual([first, meanwhile, ...calls].map(({ id }) => id));
+    });
+
     test("the second writer of a key goes on when the first has rolled back", async () => {
       const second = inLine(A);
       const { trx, inserting } = await holdAndInsert(under, [inLine(A)], [second]);

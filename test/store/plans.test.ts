@@ -4,7 +4,7 @@ import { claimById, claimDue, releaseCalls, renewCalls } from "../../src/store/c
 import { countSent, deleteSent } from "../../src/store/clean-calls.js";
 import { connectionOf, type Database } from "../../src/store/database.js";
 import type { Seq } from "../../src/store/dialect.js";
-import { dueStreams } from "../../src/store/due-streams.js";
+import { dueAmong, dueStreams } from "../../src/store/due-streams.js";
 import { fetchDueKeys, fetchHeld, fetchLine, hasOtherKeys, readPayload } from "../../src/store/fetch-stream.js";
 import { acquireStream, settleStream, type StreamLease } from "../../src/store/serve-stream.js";
 import { type Settled, settleCalls } from "../../src/store/settle-calls.js";
@@ -70,6 +70,7 @@ describeSome(`no statement reads all of ${CALLS} calls`, (engine) => {
     fetchHeld: (db) => fetchHeld(db, lease, Buffer.from("key 1"), 0, 256),
     readPayload: (db) => readPayload(db, due[0]!.seq),
     dueStreams: (db) => dueStreams(db),
+    dueAmong: (db) => dueAmong(db, ["stream 1", "no such stream"]),
     "settleStream, deleting": async (db) => {
       const taken = (await acquireStream(db, "stream 1", LEASE_MS)) as StreamLease;
       const deleted = line.map(({ seq }) => ({ kind: "delete", seq }) as const);
