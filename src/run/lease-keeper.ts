@@ -2,13 +2,14 @@ import { LeaseLostError } from "../errors.js";
 import type { ClaimedCall } from "../store/claim-calls.js";
 import type { Store } from "../store/store.js";
 import type { Logger } from "../types.js";
+import { LazyAbort } from "./lazy-abort.js";
 import { LeaseClock } from "./lease-clock.js";
 import { RenewalTimer } from "./renewal-timer.js";
 
 interface Kept {
   call: ClaimedCall;
   clock: LeaseClock;
-  controller: AbortController;
+  abort: LazyAbort;
   isSettling: boolean;
 }
 
@@ -24,7 +25,7 @@ const MOST_PER_STATEMENT = 1000;
 /** Renews the leases of calls from their claim until they are settled, also while an application's pool is exhausted. */
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new Map<ClaimedCall, Kept>();
   #timer: RenewalTimer | undefined;
   #renewing: Promise<void> | undefined;
   #hasFailed = false;
@@ -37,24 +38,24 @@ export class LeaseKeeper {
    * @param askedAt `performance.now()` from before the claim
    * @returns what aborts when the lease is lost; undefined where it has ended already
    */
-  keep(call: ClaimedCall, askedAt: number): AbortController | undefined {
+  keep(call: ClaimedCall, askedAt: number): LazyAbort | undefined {
     const clock = new LeaseClock(this.#options.leaseMs, askedAt);
     if (clock.hasEnded) return undefined;
-    const controller = new AbortController();
-    this.#kept.set(keyOf(call), { call, clock, controller, isSettling: false });
+    const abort = new LazyAbort();
+    this.#kept.set(call, { call, clock, abort, isSettling: false });
     this.#timer ??= new RenewalTimer(this.#options.leaseMs, (isLate) => this.#tick(isLate));
-    return controller;
+    return abort;
   }
 
   /** The run has ended: from now on the answer to its settling tells whether the lease is lost, since a settled call is gone. */
   settling(call: ClaimedCall): void {
-    const kept = this.#kept.get(keyOf(call));
+    const kept = this.#kept.get(call);
     if (kept) kept.isSettling = true;
   }
 
   /** @returns false where the lease was found lost in the meantime */
   forget(call: ClaimedCall): boolean {
-    const wasKept = this.#kept.delete(keyOf(call));
+    const wasKept = this.#kept.delete(call);
     if (this.#kept.size === 0) {
       this.#timer?.stop();
       this.#timer = undefined;
@@ -95,12 +96,8 @@ export class LeaseKeeper {
     }
   }
 
-  #lose({ call, controller }: Kept): void {
-    controller.abort(new LeaseLostError(`the lease of call ${call.id} was lost; another process may run it now`));
+  #lose({ call, abort }: Kept): void {
+    abort.abort(new LeaseLostError(`the lease of call ${call.id} was lost; another process may run it now`));
     this.#options.onLost(call);
   }
-}
-
-function keyOf({ lease }: ClaimedCall): string {
-  return `${lease.seq}/${lease.token}`;
 }

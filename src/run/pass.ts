@@ -1,4 +1,5 @@
 import type { RelayResult } from "../types.js";
+import { Tally } from "./tally.js";
 
 export interface PassOptions {
   limit?: number;
@@ -12,7 +13,8 @@ export class Pass {
   #dueByMs: number | undefined;
   readonly result: RelayResult = { published: 0, failed: 0, dead: 0, unroutable: 0, blocked: [], blockedCount: 0 };
   readonly #deadline: number;
-  readonly #runs = new Set<Promise<void>>();
+  /** The runs that belong to it, and what else it has under way. */
+  readonly work = new Tally();
   #budget: number;
   /** Taken off the budget by claims that are under way, and may not need it. */
   #reserved = 0;
@@ -46,7 +48,7 @@ export class Pass {
 
   /** Whether even what its budget was spent on must not start any more. */
   get isStopped(): boolean {
-    return this.#isStopped || this.#isAskedToGiveWay || Date.now() >= this.#deadline;
+    return this.#isStopped || this.#isAskedToGiveWay || (this.#deadline !== Infinity && Date.now() >= this.#deadline);
   }
 
   /** Starts nothing more; what runs goes on. */
@@ -83,6 +85,13 @@ export class Pass {
     return reserved;
   }
 
+  /** Takes one call off the budget, to be started now. @returns false where `reserve` would wait, or the pass is over */
+  takeOne(): boolean {
+    if (this.#budget <= 0 || this.isStopped) return false;
+    this.#budget -= 1;
+    return true;
+  }
+
   /** How many of the reserved calls are started. The rest of the reservation goes back. */
   use(used: number, reserved: number): void {
     this.#reserved -= reserved;
@@ -100,13 +109,7 @@ export class Pass {
     if (this.result.blocked.length < MOST_BLOCKED_SHOWN) this.result.blocked.push(head);
   }
 
-  /** A run that belongs to this pass. */
-  track(run: Promise<void>): void {
-    this.#runs.add(run);
-    void run.finally(() => this.#runs.delete(run));
-  }
-
   async settled(): Promise<void> {
-    while (this.#runs.size > 0) await Promise.all(this.#runs);
+    while (this.work.count > 0) await this.work.fallsTo(0);
   }
 }

@@ -4,8 +4,10 @@ import { RunTimeoutError, UndecodablePayloadError } from "../errors.js";
 import type { FunctionDefinition, Registry } from "../registry.js";
 import type { Signing } from "../signing.js";
 import type { StoredCall } from "../store/stored-call.js";
-import type { Call, CurrentCall, Headers } from "../types.js";
-import { withCurrentCall } from "./current-call.js";
+import type { Call, Headers } from "../types.js";
+import { RunningCall, withCurrentCall } from "./current-call.js";
+import type { LazyAbort } from "./lazy-abort.js";
+import type { Limited, Overtime } from "./overtime.js";
 import type { Runs } from "./runs.js";
 
 /** How a run ended. `call` carries the arguments as far as they could be decoded. */
@@ -24,59 +26,159 @@ export interface RunContext {
   context: AsyncResource;
   abandonAfterMs: number;
   runs: Runs;
+  overtime: Overtime;
   /** Looked at before anything of a call is decoded. */
   signing?: Signing | undefined;
   readPayload(seq: StoredCall["seq"]): Promise<string | undefined>;
 }
 
+/** Who wants to know how a run went. */
+export interface RunListener {
+  /** Is called once, and never before `start` has returned. */
+  ended(outcome: Outcome): void;
+}
+
 /**
- * Runs a call's function once. Never rejects: whatever goes wrong is the outcome.
+ * Runs a call's function once, and tells how that went: whatever goes wrong is the outcome.
  *
  * @param abort aborts the run when its lease is lost
  */
-export async function run(
+export function start(
   stored: StoredCall,
   definition: FunctionDefinition,
-  abort: AbortController,
+  abort: LazyAbort,
+  context: RunContext,
+  listener: RunListener,
+): void {
+  new Run(stored, definition, abort, context, listener).start();
+}
+
+/** `start`, for those who have time to wait. Never rejects. */
+export function run(
+  stored: StoredCall,
+  definition: FunctionDefinition,
+  abort: LazyAbort,
   context: RunContext,
 ): Promise<Outcome> {
-  const startedAt = performance.now();
-  const call = toCall(stored);
-  const current: CurrentCall = {
-    id: call.id,
-    attempt: stored.attempts + 1,
-    fence: stored.fence,
-    stream: call.stream,
-    headers: call.headers,
-    signal: abort.signal,
-    createdAt: call.createdAt,
-  };
-  const running = limited(definition, context.abandonAfterMs, abort, (limits) =>
-    context.context.runInAsyncScope(() =>
-      withCurrentCall(current, () => execute(stored, call, definition, limits, abort.signal, context)),
-    ),
-  );
-  const result = await context.runs.during(running);
-  return { call, attempt: current.attempt, durationMs: performance.now() - startedAt, result };
+  return new Promise((resolve) => start(stored, definition, abort, context, { ended: resolve }));
 }
+
+class Run implements Limited {
+  readonly #stored: StoredCall;
+  readonly #definition: FunctionDefinition;
+  readonly #abort: LazyAbort;
+  readonly #context: RunContext;
+  readonly #listener: RunListener;
+  readonly #call: Call;
+  readonly #startedAt = performance.now();
+  #timeout: NodeJS.Timeout | undefined;
+  #abandonment: NodeJS.Timeout | undefined;
+  hasEnded = false;
+
+  constructor(
+    stored: StoredCall,
+    definition: FunctionDefinition,
+    abort: LazyAbort,
+    context: RunContext,
+    listener: RunListener,
+  ) {
+    this.#stored = stored;
+    this.#definition = definition;
+    this.#abort = abort;
+    this.#context = context;
+    this.#listener = listener;
+    this.#call = toCall(stored);
+  }
+
+  start(): void {
+    const { context, runs, overtime } = this.#context;
+    runs.begin(this);
+    overtime.watch(this);
+    const current = new RunningCall(this.#call, this.#stored, this.#abort);
+    const failed = (error: unknown) => this.#end({ kind: "failed", error, isAbandoned: false });
+    try {
+      const running = context.runInAsyncScope(() => withCurrentCall(current, () => this.#execute()));
+      running.then(() => this.#end({ kind: "succeeded" }), failed);
+    } catch (error) {
+      queueMicrotask(() => failed(error));
+    }
+  }
+
+  /** Aborts the run at its timeout, and waits for it all the same, until it is abandoned: then it may still be going on. */
+  limit(): void {
+    const { timeoutMs } = this.#definition;
+    const goneMs = performance.now() - this.#startedAt;
+    const abandonAfterMs = Math.max(this.#context.abandonAfterMs, timeoutMs);
+    this.#timeout = setTimeout(() => this.#abort.abort(timedOut(this.#definition)), timeoutMs - goneMs);
+    this.#abandonment = setTimeout(() => {
+      const error = abandonedAfter(abandonAfterMs, this.#definition);
+      this.#end({ kind: "failed", error, isAbandoned: true });
+    }, abandonAfterMs - goneMs);
+  }
+
+  #execute(): Promise<unknown> {
+    const { payload, seq } = this.#stored;
+    if (payload === undefined) return this.#context.readPayload(seq).then((read) => this.#callWith(this.#decode(read)));
+    return Promise.resolve(this.#callWith(this.#decode(payload)));
+  }
+
+  #callWith(args: unknown[] | Promise<unknown[]>): unknown {
+    if (!Array.isArray(args)) return args.then((upcasted) => this.#callWith(upcasted));
+    if (this.hasEnded) throw new Error("abandoned before its arguments were there");
+    // While a large payload was read, say, the lease may have been lost.
+    this.#abort.throwIfAborted();
+    this.#call.args = args;
+    return this.#definition.fn(...(args as never[]));
+  }
+
+  #decode(payload: string | undefined): unknown[] | Promise<unknown[]> {
+    const { id, codec: codecName, headers, version } = this.#stored;
+    if (payload === undefined) throw new UndecodablePayloadError(`call ${id} is no longer stored`);
+    this.#context.signing?.verify(this.#stored, payload);
+    const codec = this.#context.registry.codec(this.#definition, codecName);
+    if (!codec) {
+      throw new UndecodablePayloadError(
+        `call ${id} was encoded by the codec "${codecName}", which this process does not know; pass it to ${this.#definition.name} or to createOutbox`,
+      );
+    }
+    // Without its tenant, say, a call would be another one.
+    if (!parseHeaders(headers))
+      throw new UndecodablePayloadError(`the headers of call ${id} are no JSON object of texts`);
+    const args = decodePayload(codec, payload);
+    return version === this.#definition.version ? args : upcast(args, this.#stored, this.#definition);
+  }
+
+  #end(result: Outcome["result"]): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    clearTimeout(this.#timeout);
+    clearTimeout(this.#abandonment);
+    this.#context.runs.end(this);
+    const durationMs = performance.now() - this.#startedAt;
+    this.#listener.ended({ call: this.#call, attempt: this.#stored.attempts + 1, durationMs, result });
+  }
+}
+
+const NONE: readonly unknown[] = [];
 
 /** A stored call as events show it, its arguments not decoded yet. */
 export function toCall(stored: StoredCall): Call {
-  const orderingKey = stored.orderingKey.toString();
-  return {
+  const call: Call = {
     id: stored.id,
     function: stored.functionName,
     stream: stored.stream,
     strategy: stored.strategy,
-    ...(orderingKey === "" ? {} : { orderingKey }),
-    args: [],
+    args: NONE,
     headers: parseHeaders(stored.headers) ?? {},
     createdAt: new Date(stored.createdAtMs),
   };
+  if (stored.orderingKey.length > 0) call.orderingKey = stored.orderingKey.toString();
+  return call;
 }
 
 /** @returns undefined where the text is not what is stored for headers: somebody has edited the table */
 export function parseHeaders(text: string): Headers | undefined {
+  if (text === "{}") return {};
   try {
     const headers: unknown = JSON.parse(text);
     const isObject = typeof headers === "object" && headers !== null && !Array.isArray(headers);
@@ -88,24 +190,7 @@ export function parseHeaders(text: string): Headers | undefined {
   }
 }
 
-async function decode(stored: StoredCall, definition: FunctionDefinition, context: RunContext): Promise<unknown[]> {
-  const payload = stored.payload ?? (await context.readPayload(stored.seq));
-  if (payload === undefined) throw new UndecodablePayloadError(`call ${stored.id} is no longer stored`);
-  context.signing?.verify(stored, payload);
-  const codec = context.registry.codec(definition, stored.codec);
-  if (!codec) {
-    throw new UndecodablePayloadError(
-      `call ${stored.id} was encoded by the codec "${stored.codec}", which this process does not know; pass it to ${definition.name} or to createOutbox`,
-    );
-  }
-  // Without its tenant, say, a call would be another one.
-  if (!parseHeaders(stored.headers))
-    throw new UndecodablePayloadError(`the headers of call ${stored.id} are no JSON object of texts`);
-  return upcast(decodePayload(codec, payload), stored, definition);
-}
-
 async function upcast(args: unknown[], stored: StoredCall, definition: FunctionDefinition): Promise<unknown[]> {
-  if (stored.version === definition.version) return args;
   if (stored.version < 1 || !definition.upcast)
     throw new UndecodablePayloadError(`call ${stored.id} has the version ${stored.version}; the first one is 1`);
   const upcasted: unknown = await definition.upcast(args, stored.version);
@@ -113,56 +198,6 @@ async function upcast(args: unknown[], stored: StoredCall, definition: FunctionD
   throw new UndecodablePayloadError(
     `${definition.name}: upcast gave ${upcasted === null ? "null" : typeof upcasted} for the arguments of version ${stored.version}; it must return an array of arguments`,
   );
-}
-
-interface Limits {
-  isAbandoned: boolean;
-}
-
-async function execute(
-  stored: StoredCall,
-  call: Call,
-  definition: FunctionDefinition,
-  limits: Limits,
-  signal: AbortSignal,
-  context: RunContext,
-): Promise<Outcome["result"]> {
-  try {
-    const args = await decode(stored, definition, context);
-    if (limits.isAbandoned) throw new Error("abandoned before its arguments were there");
-    // While a large payload was read, say, the lease may have been lost.
-    signal.throwIfAborted();
-    call.args = args;
-    await definition.fn(...(args as never[]));
-    return { kind: "succeeded" };
-  } catch (error) {
-    return { kind: "failed", error, isAbandoned: false };
-  }
-}
-
-/** Aborts the run at its timeout, and waits for it all the same, until it is abandoned: then it may still be going on. */
-async function limited(
-  definition: FunctionDefinition,
-  abandonAfterMs: number,
-  abort: AbortController,
-  work: (limits: Limits) => Promise<Outcome["result"]>,
-): Promise<Outcome["result"]> {
-  const limits: Limits = { isAbandoned: false };
-  const afterMs = Math.max(abandonAfterMs, definition.timeoutMs);
-  const timeout = setTimeout(() => abort.abort(timedOut(definition)), definition.timeoutMs);
-  let abandon: NodeJS.Timeout | undefined;
-  const abandoned = new Promise<Outcome["result"]>((resolve) => {
-    abandon = setTimeout(() => {
-      limits.isAbandoned = true;
-      resolve({ kind: "failed", error: abandonedAfter(afterMs, definition), isAbandoned: true });
-    }, afterMs);
-  });
-  try {
-    return await Promise.race([work(limits), abandoned]);
-  } finally {
-    clearTimeout(timeout);
-    clearTimeout(abandon);
-  }
 }
 
 function timedOut(definition: FunctionDefinition): RunTimeoutError {

@@ -1,18 +1,24 @@
 /** What this process is running. */
 export class Runs {
-  readonly #ongoing = new Set<Promise<unknown>>();
+  readonly #ongoing = new Set<object>();
+  readonly #waiting = new Set<{ left: Set<object>; resolve: () => void }>();
 
-  async during<T>(run: Promise<T>): Promise<T> {
+  begin(run: object): void {
     this.#ongoing.add(run);
-    try {
-      return await run;
-    } finally {
-      this.#ongoing.delete(run);
+  }
+
+  end(run: object): void {
+    this.#ongoing.delete(run);
+    for (const waiting of this.#waiting) {
+      if (!waiting.left.delete(run) || waiting.left.size > 0) continue;
+      this.#waiting.delete(waiting);
+      waiting.resolve();
     }
   }
 
   /** Resolves when all that runs at this moment has ended, however much begins meanwhile. */
   async haveEnded(): Promise<void> {
-    await Promise.allSettled(this.#ongoing);
+    if (this.#ongoing.size === 0) return;
+    await new Promise<void>((resolve) => this.#waiting.add({ left: new Set(this.#ongoing), resolve }));
   }
 }

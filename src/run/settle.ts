@@ -1,7 +1,7 @@
 import type { CallSettlement } from "../store/settle-calls.js";
 import type { Store } from "../store/store.js";
 import type { Logger } from "../types.js";
-import { Group } from "./group.js";
+import { Batches } from "./batches.js";
 import { withPlainError } from "./error-text.js";
 import { firstThatWorks, stubbornly } from "./stubbornly.js";
 
@@ -14,48 +14,66 @@ export interface SettlerOptions {
   logger: Logger;
 }
 
+/** An outcome on its way, and who wants to know how that ends. */
+interface Pending {
+  settlement: CallSettlement;
+  ended: (settling: Settling) => void;
+}
+
 /** Writes down the outcomes of publish-on-commit runs, many at once. */
 export class Settler {
   readonly #options: SettlerOptions;
-  readonly #group: Group<CallSettlement, Settling>;
+  readonly #batches = new Batches<Pending>((pending) => this.#settleAll(pending));
 
   constructor(options: SettlerOptions) {
     this.#options = options;
-    this.#group = new Group((settlements) => this.#settleAll(settlements));
   }
 
-  settle(settlement: CallSettlement): Promise<Settling> {
-    return this.#group.add(settlement);
+  settle(settlement: CallSettlement, ended: (settling: Settling) => void): void {
+    this.#batches.add({ settlement, ended });
   }
 
-  async #settleAll(settlements: CallSettlement[]): Promise<(Settling | Promise<Settling>)[]> {
+  async #settleAll(pending: readonly Pending[]): Promise<void> {
+    let lost: Set<CallSettlement>;
     try {
-      return await this.#send(settlements);
+      lost = await this.#send(pending.map(({ settlement }) => settlement));
     } catch (error) {
       this.#options.logger.warn(
-        { err: error, calls: settlements.length },
+        { err: error, calls: pending.length },
         "outcomes could not be settled together; each is tried alone",
       );
-      return settlements.map((settlement) => this.#settleAlone(settlement));
+      for (const one of pending) void this.#settleAlone(one);
+      return;
     }
+    for (const one of pending) tell(one, lost.has(one.settlement) ? "lease-lost" : "settled");
   }
 
-  async #settleAlone(settlement: CallSettlement): Promise<Settling> {
+  async #settleAlone(pending: Pending): Promise<void> {
     const { leaseMs, logger } = this.#options;
+    const { settlement } = pending;
+    let settling: Settling = "unsettled";
     try {
       const variants = withPlainError(settlement.settled, (settled) => ({ ...settlement, settled }));
-      const [settling] = await stubbornly(() => firstThatWorks(variants, (variant) => this.#send([variant])), leaseMs);
-      if (settling !== "lease-lost") return settling as Settling;
-      logger.warn({}, "an outcome was sent and the answer lost: it was settled then, or the call will run again");
-      return "unsettled";
+      const lost = await stubbornly(() => firstThatWorks(variants, (variant) => this.#send([variant])), leaseMs);
+      if (lost.size === 0) settling = "settled";
+      else logger.warn({}, "an outcome was sent and the answer lost: it was settled then, or the call will run again");
     } catch (error) {
       logger.error({ err: error }, "an outcome could not be settled; the call will run again when its lease ends");
-      return "unsettled";
     }
+    tell(pending, settling);
   }
 
-  async #send(settlements: CallSettlement[]): Promise<Settling[]> {
-    const lost = new Set(await this.#options.store.settleCalls(settlements));
-    return settlements.map((settlement) => (lost.has(settlement) ? "lease-lost" : "settled"));
+  /** @returns those whose lease is lost */
+  async #send(settlements: readonly CallSettlement[]): Promise<Set<CallSettlement>> {
+    return new Set(await this.#options.store.settleCalls(settlements));
+  }
+}
+
+/** One that throws, such as a logger, keeps nobody else from being told. */
+function tell({ ended }: Pending, settling: Settling): void {
+  try {
+    ended(settling);
+  } catch {
+    // What was settled is settled.
   }
 }

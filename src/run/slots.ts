@@ -1,13 +1,16 @@
-interface Waiting {
-  wanted: number;
-  resolve: (isTaken: boolean) => void;
+/** One that waits for slots. */
+export interface SlotWaiter {
+  readonly wanted: number;
+  /** Is called with the slots taken, or to say that the wait is over. */
+  served(isTaken: boolean): void;
 }
 
 /** How many more runs this process may start. Whoever waits is served in turn. */
 export class Slots {
   readonly #size: number;
   #free: number;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: SlotWaiter[] = [];
+  #isServing = false;
 
   constructor(size: number) {
     this.#size = size;
@@ -20,6 +23,12 @@ export class Slots {
     const more = Math.min(most - 1, this.#waiting.length > 0 ? 0 : this.#free);
     this.#free -= more;
     return 1 + more;
+  }
+
+  /** `take` of a single one for those who have no time for a promise: `served` is called once the slot is taken, at once if it can. */
+  request(waiter: SlotWaiter): void {
+    if (this.takeFree(1) === 1) waiter.served(true);
+    else this.#waiting.push(waiter);
   }
 
   /**
@@ -40,10 +49,17 @@ export class Slots {
 
   give(count = 1): void {
     this.#free += count;
-    for (let next = this.#waiting[0]; next && next.wanted <= this.#free; next = this.#waiting[0]) {
-      this.#waiting.shift();
-      this.#free -= next.wanted;
-      next.resolve(true);
+    // Who is served may give back at once.
+    if (this.#isServing) return;
+    this.#isServing = true;
+    try {
+      for (let next = this.#waiting[0]; next && next.wanted <= this.#free; next = this.#waiting[0]) {
+        this.#waiting.shift();
+        this.#free -= next.wanted;
+        next.served(true);
+      }
+    } finally {
+      this.#isServing = false;
     }
   }
 
@@ -54,7 +70,7 @@ export class Slots {
     }
     let timer: NodeJS.Timeout | undefined;
     const isTaken = await new Promise<boolean>((resolve) => {
-      const waiting = { wanted, resolve };
+      const waiting = { wanted, served: resolve };
       this.#waiting.push(waiting);
       if (patienceMs !== undefined) timer = setTimeout(() => this.#leave(waiting), patienceMs);
     });
@@ -63,9 +79,9 @@ export class Slots {
   }
 
   /** Those behind it may have waited for it alone. */
-  #leave(waiting: Waiting): void {
+  #leave(waiting: SlotWaiter): void {
     this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-    waiting.resolve(false);
+    waiting.served(false);
     this.give(0);
   }
 }

@@ -8,7 +8,7 @@ import { StreamServer, type StreamServerOptions } from "./stream-server.js";
  */
 export class KeepOrder {
   readonly #options: StreamServerOptions;
-  readonly #serving = new Map<StreamServer, Promise<void>>();
+  readonly #serving = new Map<StreamServer, { stream: string; ended: Promise<void> }>();
 
   constructor(options: StreamServerOptions) {
     this.#options = options;
@@ -24,19 +24,19 @@ export class KeepOrder {
     const lease = await this.#options.store.acquireStream(stream);
     if (!lease) return false;
     const server = new StreamServer(this.#options, lease, askedAt, pass);
-    const serving = server.serve().finally(() => this.#serving.delete(server));
-    this.#serving.set(server, serving);
-    await serving;
+    const ended = server.serve().finally(() => this.#serving.delete(server));
+    this.#serving.set(server, { stream, ended });
+    await ended;
     return server.metUnroutable;
   }
 
-  /** Streams being served look at once for what was committed, or changed by a person. */
-  wake(): void {
-    for (const server of this.#serving.keys()) server.wake();
+  /** These streams, or all, look at once for what was committed, or changed by a person, where they are being served. */
+  wake(streams?: ReadonlySet<string>): void {
+    for (const [server, { stream }] of this.#serving) if (streams?.has(stream) ?? true) server.wake();
   }
 
   /** What is being served. */
   get running(): Iterable<Promise<unknown>> {
-    return this.#serving.values();
+    return Array.from(this.#serving.values(), ({ ended }) => ended);
   }
 }

@@ -1,103 +1,100 @@
-import type { Pass } from "../run/pass.js";
 import type { FunctionDefinition } from "../registry.js";
-import { CrashedError } from "../errors.js";
-import { errorText } from "../run/error-text.js";
-import { judge } from "../run/judge.js";
-import { type Outcome, run } from "../run/run.js";
-import type { QueuedCall } from "../store/fetch-stream.js";
-import type { Due, HeldHead, StreamLease, StreamSettlement } from "../store/serve-stream.js";
+import type { LazyAbort } from "../run/lazy-abort.js";
+import { type Outcome, run, type RunListener, start } from "../run/run.js";
+import type { SlotWaiter } from "../run/slots.js";
 import type { Seq } from "../store/dialect.js";
-import type { Store } from "../store/store.js";
-import type { StrategyParts } from "./parts.js";
-import { reportOutcome } from "./report.js";
-import type { StreamLeaseKeeper } from "./stream-lease.js";
-
-export interface LaneOptions extends Omit<StrategyParts, "store" | "leaseMs"> {
-  store: Pick<Store, "fetchHeld">;
-  key: Buffer;
-  /** The first calls of the key, in order, from its head. */
-  calls: QueuedCall[];
-  /** The key stands aside: what follows is read by the key. */
-  isAside: boolean;
-  /** Whether the first call may be what ended the process that served the stream before; `takeSuspicion` where it is run. */
-  isSuspect: () => boolean;
-  takeSuspicion: () => void;
-  lease: StreamLease;
-  pass: Pass;
-  keeper: StreamLeaseKeeper;
-  pollIntervalMs: number;
-  /** @returns whether it was written down; false where the lease is lost */
-  settle: (settlement: StreamSettlement) => Promise<boolean>;
-  /** The first of these calls that are not left to the next pass. */
-  partOfPass: (calls: QueuedCall[]) => QueuedCall[];
-  onUnroutable: (call: QueuedCall) => void;
-}
+import type { QueuedCall } from "../store/fetch-stream.js";
+import type { HeldHead, StreamSettlement } from "../store/serve-stream.js";
+import { afterRun, type Conclusion, exhausted, notDue, unroutable } from "./conclusion.js";
+import type { LaneKind, LaneParts, LaneSettled, LaneSettlement } from "./lane-parts.js";
 
 /** Runs that have ended and are not settled yet: they would be repeated after a crash. */
-const MOST_UNSETTLED = 100;
+const MOST_UNSETTLED = 500;
 /** Calls behind a suspect head: each is settled before the next begins, so that one that ends the process is the head then. */
 const CAUTIOUS_CALLS = 100;
 /** Many keys may come back at once, each with a fetch of its own in memory. */
 const FETCH_LENGTH = 32;
 
-/** The calls of one ordering key, one after the other. */
-export class Lane {
-  readonly #options: LaneOptions;
+const NONE: readonly Seq[] = [];
+
+/**
+ * The calls of one ordering key, one after the other. Its steps are calls, and promises only where it has to wait: with a
+ * promise for each step, a drain took several times as long.
+ */
+export class Lane implements SlotWaiter, RunListener {
+  readonly key: Buffer;
+  readonly wanted = 1;
+  readonly #parts: LaneParts;
+  readonly #kind: LaneKind;
   readonly #calls: QueuedCall[];
-  readonly #settling = new Set<Promise<void>>();
+  /** Settlements that are on their way; and who waits until there are fewer, which is the lane itself. */
+  #settling = 0;
+  #waiting: { most: number; resolve: () => void } | undefined;
   /** Calls that run, or ran and are still in the table, as far as is known here. */
-  readonly #unsettled = new Set<Seq>();
+  #unsettled: readonly Seq[] = NONE;
+  /** `resting`: it has run all that it has, and can take more until that is settled. */
+  #state: "going" | "resting" | "over" = "going";
   #isAside: boolean;
-  #isEnding = false;
   #isDropped = false;
   #isCautious = false;
   #served = 0;
   #head: QueuedCall | undefined;
+  #definition: FunctionDefinition | undefined;
+  #abort: LazyAbort | undefined;
   #runsSince: number | undefined;
   #failure: { error: unknown } | undefined;
+  #hasEnded = false;
 
-  constructor(options: LaneOptions) {
-    this.#options = options;
-    this.#calls = options.calls;
-    this.#isAside = options.isAside;
+  /**
+   * @param calls the first ones of the key, in order, from its head
+   * @param kind `aside` where the key stands aside: what follows is read by the key
+   */
+  constructor(parts: LaneParts, key: Buffer, calls: QueuedCall[], kind: LaneKind) {
+    this.#parts = parts;
+    this.key = key;
+    this.#calls = calls;
+    this.#kind = kind;
+    this.#isAside = kind === "aside";
   }
 
-  /** Resolves when the key's calls were run and settled, or its head cannot go on, or the pass is over. */
-  async run(): Promise<void> {
-    let hasNoneLeft = false;
-    while (this.#goesOn) {
-      const call = await this.#next();
-      if (!this.#goesOn) break;
-      hasNoneLeft = call === undefined;
-      if (!call || !(await this.#serve(call))) break;
-      this.#served += 1;
-      const isCautious = this.#isCautious && this.#served < CAUTIOUS_CALLS;
-      if (this.#settling.size >= (isCautious ? 1 : MOST_UNSETTLED)) await Promise.race(this.#settling);
-    }
-    this.#isEnding = true;
-    if (hasNoneLeft && this.#isAside && this.#goesOn) this.#settle({ kind: "release", key: this.#options.key });
-    await this.#settled();
-    if (this.#failure) throw this.#failure.error;
+  start(): void {
+    this.#advance();
   }
 
   get #goesOn(): boolean {
-    return !this.#isDropped && !this.#options.pass.isOver && !this.#options.keeper.isLost && !this.#failure;
+    return !this.#isDropped && !this.#parts.pass.isOver && !this.#parts.keeper.isLost && !this.#failure;
   }
 
   get isAside(): boolean {
     return this.#isAside;
   }
 
+  /** What it has not begun. */
+  get rest(): readonly QueuedCall[] {
+    return this.#calls;
+  }
+
+  /** The next calls of the key. @returns false where it cannot take them */
+  append(calls: readonly QueuedCall[]): boolean {
+    if (this.#isAside || this.#state === "over" || !this.#goesOn) return false;
+    this.#calls.push(...calls);
+    if (this.#state === "resting") {
+      this.#state = "going";
+      this.#advance();
+    }
+    return true;
+  }
+
   /** Its calls shall leave the line while it goes on. @returns what to leave with; undefined where it cannot */
   stepAside(): { head: HeldHead; unsettled: Seq[] } | undefined {
-    if (this.#isAside || this.#isEnding || !this.#head) return undefined;
+    if (this.#isAside || this.#state !== "going" || !this.#head) return undefined;
     this.#isAside = true;
     const { seq, attempts } = this.#head;
-    return { head: { seq, attempts }, unsettled: [...this.#unsettled].filter((one) => one !== seq) };
+    return { head: { seq, attempts }, unsettled: this.#unsettled.filter((one) => one !== seq) };
   }
 
   /** A person changed the stream: what was read ahead is not true any more. @returns what cannot be dropped */
-  drop(): Iterable<Seq> {
+  drop(): readonly Seq[] {
     this.#isDropped = true;
     return this.#unsettled;
   }
@@ -107,197 +104,217 @@ export class Lane {
     return this.#runsSince !== undefined && performance.now() - this.#runsSince >= ms;
   }
 
-  async #next(): Promise<QueuedCall | undefined> {
-    const { store, lease, key, partOfPass } = this.#options;
-    if (this.#calls.length === 0 && this.#isAside && this.#head) {
-      this.#calls.push(...partOfPass(await store.fetchHeld(lease, key, this.#head.seq, FETCH_LENGTH)));
+  /** Takes up the next call, and returns once that runs, or the lane has to wait. */
+  #advance(): void {
+    if (!this.#goesOn) {
+      this.#end();
+      return;
     }
-    return this.#calls.shift();
+    const isCautious = this.#isCautious && this.#served > 0 && this.#served < CAUTIOUS_CALLS;
+    const most = isCautious ? 0 : MOST_UNSETTLED - 1;
+    if (this.#settling > most) {
+      void this.#settled(most).then(() => this.#advance());
+      return;
+    }
+    const call = this.#calls.shift();
+    if (call) this.#serve(call);
+    else if (this.#isAside && this.#head) void this.#fetchMore(this.#head.seq);
+    else this.#rest();
   }
 
-  /** @returns whether the next call of the key may follow */
-  async #serve(call: QueuedCall): Promise<boolean> {
+  async #fetchMore(afterSeq: Seq): Promise<void> {
+    const { store, lease, partOfPass } = this.#parts;
+    try {
+      this.#calls.push(...partOfPass(await store.fetchHeld(lease, this.key, afterSeq, FETCH_LENGTH)));
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (this.#calls.length > 0 || !this.#goesOn) this.#advance();
+    else this.#rest();
+  }
+
+  #serve(call: QueuedCall): void {
+    const { registry, suspects, slots, isSuspect, takeSuspicion, onUnroutable } = this.#parts;
     this.#head = call;
     if (!call.isDue) {
-      const state = call.attempts > 0 ? "blocked" : "waiting";
-      return this.#hold({ kind: "hold", state, due: "when-head-is-due", head: call });
+      this.#conclude(notDue(call));
+      return;
     }
-    const definition = this.#options.registry.find(call);
-    if (!definition) return this.#unroutable(call);
-    const convicted = this.#options.suspects.convict(call);
+    const definition = registry.find(call);
+    const isFirstSuspect = this.#served === 0 && isSuspect(this.#kind);
+    if (!definition) {
+      onUnroutable(call);
+      this.#conclude(unroutable(this.#parts, call, isFirstSuspect));
+      return;
+    }
+    const convicted = suspects.convict(call);
     if (convicted) {
-      this.#unsettled.add(call.seq);
-      return this.#exhaust(call, definition, convicted.outcome, convicted.error);
+      this.#unsettled = [...this.#unsettled, call.seq];
+      this.#conclude(exhausted(this.#parts, call, definition, convicted.outcome, convicted.error));
+      return;
     }
-    const { slots, suspects, isSuspect, takeSuspicion } = this.#options;
-    if (this.#served === 0 && isSuspect()) {
+    if (isFirstSuspect) {
       this.#isCautious = true;
-      takeSuspicion();
+      takeSuspicion(this.#kind);
     }
-    if (call.suspectRuns > 0 || (this.#isCautious && this.#served === 0)) {
-      return suspects.inTurn(call, async (isAlone) => {
-        const goesOn = this.#conclude(call, definition, await this.#begin(call, definition, { isAlone }));
-        // Before the next suspect has its turn: that one may end the process.
-        await this.#settled();
-        return goesOn;
-      });
-    }
-    await slots.take();
-    try {
-      return this.#conclude(call, definition, await this.#begin(call, definition));
-    } finally {
-      slots.give();
-    }
+    this.#definition = definition;
+    if (call.suspectRuns > 0 || isFirstSuspect) void this.#runSuspect(call, definition);
+    else slots.request(this);
   }
 
-  async #settled(): Promise<void> {
-    while (this.#settling.size > 0) await Promise.all(this.#settling);
+  /** The slot that its head needs was taken for it. */
+  served(): void {
+    const { pass, keeper } = this.#parts;
+    const [call, definition] = [this.#head as QueuedCall, this.#definition as FunctionDefinition];
+    if (this.#goesOn && keeper.isSure && pass.takeOne()) this.#run(call, definition);
+    else void this.#beginWhenSure(call, definition);
+  }
+
+  async #beginWhenSure(call: QueuedCall, definition: FunctionDefinition): Promise<void> {
+    if (await this.#maySurelyBegin()) {
+      this.#run(call, definition);
+      return;
+    }
+    this.#parts.slots.give();
+    this.#calls.unshift(call);
+    this.#end();
+  }
+
+  async #maySurelyBegin(): Promise<boolean> {
+    const { pass, keeper } = this.#parts;
+    const reserved = await pass.reserve(1);
+    await keeper.makeSure();
+    const mayBegin = this.#goesOn && reserved === 1;
+    pass.use(mayBegin ? 1 : 0, reserved);
+    return mayBegin;
+  }
+
+  #run(call: QueuedCall, definition: FunctionDefinition): void {
+    const { keeper, context } = this.#parts;
+    this.#unsettled = [...this.#unsettled, call.seq];
+    this.#runsSince = performance.now();
+    this.#abort = keeper.begin();
+    start(call, definition, this.#abort, context, this);
+  }
+
+  /** The run of its head has. */
+  ended(outcome: Outcome): void {
+    const { keeper, slots } = this.#parts;
+    const [call, definition] = [this.#head as QueuedCall, this.#definition as FunctionDefinition];
+    keeper.end(this.#abort as LazyAbort);
+    this.#runsSince = undefined;
+    slots.give();
+    this.#conclude(afterRun(this.#parts, call, definition, outcome));
+  }
+
+  /** In its turn, which ends when all is settled: the next suspect may end the process. */
+  async #runSuspect(call: QueuedCall, definition: FunctionDefinition): Promise<void> {
+    try {
+      const goesOn = await this.#parts.suspects.inTurn(call, async (isAlone) => {
+        const outcome = await this.#beginSuspect(call, definition, isAlone);
+        const conclusion = outcome && afterRun(this.#parts, call, definition, outcome);
+        if (!conclusion) this.#calls.unshift(call);
+        else this.#settle(conclusion.settlement, conclusion.report);
+        await this.#settled(0);
+        return conclusion?.goesOn === true;
+      });
+      this.#goOn(goesOn);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** @returns undefined where it was not begun, since the lane ends */
-  async #begin(
+  async #beginSuspect(
     call: QueuedCall,
     definition: FunctionDefinition,
-    suspicion?: { isAlone: boolean },
+    isAlone: boolean,
   ): Promise<Outcome | undefined> {
-    const { settle, pass, keeper, context, logger } = this.#options;
-    const reserved = await pass.reserve(1);
+    const { keeper, context, logger } = this.#parts;
+    if (!(await this.#maySurelyBegin())) return undefined;
+    const { seq, id: callId, functionName, suspectRuns } = call;
+    this.#unsettled = [...this.#unsettled, seq];
+    logger.warn({ callId, function: functionName, suspectRuns, isAlone }, "a suspect runs: its stream was taken over");
+    this.#settle({ kind: "begin-suspect", seq, isAlone });
+    await this.#settled(0);
     await keeper.makeSure();
-    const goesOn = this.#goesOn && reserved === 1;
-    pass.use(goesOn ? 1 : 0, reserved);
-    if (!goesOn) return undefined;
-    this.#unsettled.add(call.seq);
-    if (suspicion) {
-      const { id: callId, functionName, suspectRuns } = call;
-      logger.warn(
-        { callId, function: functionName, suspectRuns, ...suspicion },
-        "a suspect runs: its stream was taken over",
-      );
-      const isWritten = await settle({ kind: "begin-suspect", seq: call.seq, ...suspicion });
-      await keeper.makeSure();
-      if (!isWritten || keeper.isLost) return undefined;
-    }
+    if (this.#failure || keeper.isLost) return undefined;
     this.#runsSince = performance.now();
-    try {
-      return await keeper.under((abort) => run(call, definition, abort, context));
-    } finally {
-      this.#runsSince = undefined;
-    }
+    const abort = keeper.begin();
+    const outcome = await run(call, definition, abort, context);
+    keeper.end(abort);
+    this.#runsSince = undefined;
+    return outcome;
   }
 
-  #conclude(call: QueuedCall, definition: FunctionDefinition, outcome: Outcome | undefined): boolean {
-    if (outcome === undefined) return false;
-    return outcome.result.kind === "succeeded"
-      ? this.#sent(call, definition, outcome)
-      : this.#fail(call, definition, outcome, outcome.result.error);
-  }
-
-  /** The next call follows at once; the settlements of many go together. */
-  #sent(call: QueuedCall, definition: FunctionDefinition, outcome: Outcome): true {
-    this.#settle({ kind: definition.deleteAfterSend ? "delete" : "mark-sent", seq: call.seq }, () => {
-      this.#unsettled.delete(call.seq);
-      this.#options.pass.count("published");
-      reportOutcome(this.#options, outcome, "relay", undefined, false);
-    });
-    return true;
-  }
-
-  #fail(call: QueuedCall, definition: FunctionDefinition, outcome: Outcome, error: unknown): boolean {
-    const { delayMs, error: text } = judge(call, definition, outcome, error, this.#options.logger);
-    if (delayMs === false) return this.#exhaust(call, definition, outcome, error);
-    return this.#block(call, outcome, error, { inMs: delayMs }, text);
-  }
-
-  /** The head is not to be tried again, by its retry policy or since it has ended its process too often. */
-  #exhaust(call: QueuedCall, { onExhausted, retry }: FunctionDefinition, outcome: Outcome, error: unknown): boolean {
-    const text = errorText(error);
-    if (onExhausted === "skip") return this.#skip(call, outcome, text);
-    if (onExhausted === "park") return this.#park(call, outcome, error, text);
-    const due = error instanceof CrashedError ? "never" : { inMs: retry.longestDelayMs };
-    return this.#block(call, outcome, error, due, text);
-  }
-
-  /** Its key waits behind it. */
-  #block(
-    call: QueuedCall,
-    outcome: Outcome,
-    error: unknown,
-    due: Extract<Due, "never" | { inMs: number }>,
-    text: string,
-  ): false {
-    const head = { seq: call.seq, attempts: outcome.attempt, error: text };
-    return this.#hold({ kind: "hold", state: "blocked", due, head }, () => {
-      const nextAttemptAt = due === "never" ? undefined : new Date(Date.now() + call.clockOffsetMs + due.inMs);
-      this.#reportHeld(outcome, nextAttemptAt);
-      if (!nextAttemptAt) this.#tellPerson(outcome, "blocked until a person retries or skips it");
-      const next = nextAttemptAt ? { nextAttemptAt } : {};
-      this.#options.events.emit("blocked", { call: outcome.call, error, ...next });
-    });
-  }
-
-  #park(call: QueuedCall, outcome: Outcome, error: unknown, text: string): false {
-    const head = { seq: call.seq, attempts: outcome.attempt, error: text };
-    return this.#hold({ kind: "hold", state: "parked", due: { inMs: 0 }, head }, () => {
-      this.#reportHeld(outcome, undefined);
-      this.#tellPerson(outcome, "parked until a person resumes its key");
-      this.#options.events.emit("parked", { call: outcome.call, error });
-    });
-  }
-
-  #reportHeld(outcome: Outcome, nextAttemptAt: Date | undefined): void {
-    const { pass } = this.#options;
-    const { id, stream, orderingKey } = outcome.call;
-    pass.count("failed");
-    pass.countBlocked({ id, stream, ...(orderingKey === undefined ? {} : { orderingKey }) });
-    reportOutcome(this.#options, outcome, "relay", nextAttemptAt, false);
-  }
-
-  #tellPerson({ call: { id: callId, function: name, stream, orderingKey } }: Outcome, message: string): void {
-    this.#options.logger.error({ callId, function: name, stream, orderingKey }, message);
-  }
-
-  /** It goes dead, and the next call follows. */
-  #skip(call: QueuedCall, outcome: Outcome, text: string): true {
-    this.#settle({ kind: "dead", seq: call.seq, attempts: outcome.attempt, error: text }, () => {
-      this.#unsettled.delete(call.seq);
-      this.#options.pass.count("dead");
-      reportOutcome(this.#options, outcome, "relay", undefined, true);
-    });
-    return true;
-  }
-
-  /** Not run, not counted, not dropped: another process may know the function, and shall have the stream. */
-  #unroutable(call: QueuedCall): false {
-    const { events, logger, pass, pollIntervalMs, onUnroutable, isSuspect } = this.#options;
-    const { id, functionName, stream, strategy } = call;
-    onUnroutable(call);
-    const head = { seq: call.seq, attempts: call.attempts, isSuspect: this.#served === 0 && isSuspect() };
-    return this.#hold({ kind: "hold", state: "unroutable", due: { inMs: pollIntervalMs }, head }, () => {
-      pass.count("unroutable");
-      logger.warn(
-        { callId: id, function: functionName, stream },
-        "unroutable: this process does not know the function",
-      );
-      events.emit("unroutable", { id, function: functionName, stream, strategy });
-    });
-  }
-
-  #hold(settlement: Extract<StreamSettlement, { kind: "hold" }>, report?: () => void): false {
+  #conclude({ settlement, report, goesOn }: Conclusion): void {
     this.#settle(settlement, report);
-    return false;
+    this.#goOn(goesOn);
   }
 
-  #settle(settlement: StreamSettlement, report: () => void = () => undefined): void {
-    const settling = this.#options.settle(settlement).then(
-      (isSettled) => {
-        this.#settling.delete(settling);
-        if (isSettled) report();
-      },
-      (error: unknown) => {
-        this.#settling.delete(settling);
+  #goOn(goesOn: boolean): void {
+    if (!goesOn) {
+      this.#end();
+      return;
+    }
+    this.#served += 1;
+    this.#advance();
+  }
+
+  #settle(settlement: StreamSettlement, report?: () => void): void {
+    this.#settling += 1;
+    this.#parts.settle({ lane: this, settlement, report });
+  }
+
+  /** By whom `settle` had it written down. */
+  settled({ settlement, report }: LaneSettlement, settled: LaneSettled): void {
+    if (settled === true) {
+      if ("seq" in settlement && settlement.kind !== "begin-suspect") this.#forget(settlement.seq);
+      try {
+        report?.();
+      } catch (error) {
+        // A logger that throws.
         this.#failure ??= { error };
-      },
-    );
-    this.#settling.add(settling);
+      }
+    } else if (settled !== false) this.#failure ??= settled;
+    this.#settling -= 1;
+    if (this.#waiting && this.#settling <= this.#waiting.most) {
+      this.#waiting.resolve();
+      this.#waiting = undefined;
+    }
+    this.#finish();
+  }
+
+  async #settled(most: number): Promise<void> {
+    if (this.#settling > most) await new Promise<void>((resolve) => (this.#waiting = { most, resolve }));
+  }
+
+  #forget(seq: Seq): void {
+    this.#unsettled = this.#unsettled.length === 1 ? NONE : this.#unsettled.filter((one) => one !== seq);
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#end();
+  }
+
+  /** All that it has was run. */
+  #rest(): void {
+    this.#state = this.#isAside ? "over" : "resting";
+    if (this.#isAside) this.#settle({ kind: "release", key: this.key });
+    this.#finish();
+  }
+
+  #end(): void {
+    this.#state = "over";
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#state === "going" || this.#settling > 0 || this.#hasEnded) return;
+    this.#state = "over";
+    this.#hasEnded = true;
+    this.#parts.onEnded(this, this.#failure);
   }
 }

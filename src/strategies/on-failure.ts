@@ -1,6 +1,7 @@
 import type { FunctionDefinition } from "../registry.js";
 import { withPlainError } from "../run/error-text.js";
 import { judge } from "../run/judge.js";
+import { LazyAbort } from "../run/lazy-abort.js";
 import { run } from "../run/run.js";
 import { firstThatWorks, stubbornly } from "../run/stubbornly.js";
 import type { NewCall } from "../store/insert-calls.js";
@@ -49,7 +50,7 @@ export class OnFailure {
   async #run(call: NewCall): Promise<void> {
     const { registry, context, logger } = this.#options;
     const definition = registry.find(call) as FunctionDefinition;
-    const outcome = await run(unstored(call), definition, new AbortController(), context);
+    const outcome = await run(unstored(call), definition, new LazyAbort(), context);
     if (outcome.result.kind === "succeeded") {
       reportOutcome(this.#options, outcome, "commit", undefined, false);
       return;

@@ -1,23 +1,24 @@
 import type { FunctionDefinition } from "../registry.js";
+import { Batches } from "../run/batches.js";
 import { judge } from "../run/judge.js";
+import type { LazyAbort } from "../run/lazy-abort.js";
 import { LeaseKeeper } from "../run/lease-keeper.js";
-import { type Outcome, run, toCall } from "../run/run.js";
-import { Settler } from "../run/settle.js";
+import { type Outcome, run, start, toCall } from "../run/run.js";
+import { Settler, type Settling } from "../run/settle.js";
+import { Tally } from "../run/tally.js";
 import type { ClaimedCall } from "../store/claim-calls.js";
 import type { Settled } from "../store/settle-calls.js";
 import type { Call, RunSource } from "../types.js";
 import type { Pass } from "../run/pass.js";
+import { ClaimPace, MOST_PER_CLAIM } from "./claim-pace.js";
+import { ClaimedCalls } from "./claimed-calls.js";
 import type { StrategyParts } from "./parts.js";
 import { reportOutcome } from "./report.js";
 
 /** Ids of committed calls that wait here for a slot; what comes on top is left to the relay. */
 const MOST_HINTS = 1000;
-const MOST_PER_CLAIM = 100;
-/** How long an unroutable call is left alone, on average: it must not stand in front of the others at every pass. */
-const UNROUTABLE_PAUSE_MS = 10_000;
-/** How long suspects are left alone for whom there is no room. */
-const SUSPECTS_PAUSE_MS = 2000;
-
+/** Runs that have ended and are not settled: with more than that nothing is claimed, or a slow database would be left behind. */
+const MOST_UNSETTLED = 1000;
 /** What a claim was made for. */
 interface Claim {
   /** `performance.now()` from before it. */
@@ -26,6 +27,9 @@ interface Claim {
   taken: number;
   source: RunSource;
   pass?: Pass;
+  /** Of the same relay: calls that were claimed ahead of the slots and wait for theirs, and how quickly they run. */
+  queued?: Tally;
+  pace?: ClaimPace;
 }
 
 /** Runs calls as soon as their transaction has committed, many at once, in no particular order. */
@@ -33,13 +37,19 @@ export class PublishOnCommit {
   readonly #options: StrategyParts;
   readonly #settler: Settler;
   readonly #leases: LeaseKeeper;
+  readonly #claimed: ClaimedCalls;
   readonly #hints: string[] = [];
   #following: Promise<void> | undefined;
-  readonly #running = new Set<Promise<void>>();
+  /** What waits for a slot, runs, is being settled or given back. */
+  readonly #work = new Tally();
+  readonly #unsettled = new Tally();
+  /** Claimed ahead for a pass that was stopped. */
+  readonly #unrun = new Batches<{ call: ClaimedCall; claim: Claim }>((unrun) => this.#releaseUnrun(unrun));
 
   constructor(options: StrategyParts) {
     this.#options = options;
     this.#settler = new Settler(options);
+    this.#claimed = new ClaimedCalls(options);
     this.#leases = new LeaseKeeper({ ...options, onLost: (call) => this.#tellLost(toCall(call)) });
   }
 
@@ -55,6 +65,7 @@ export class PublishOnCommit {
   async #follow(): Promise<void> {
     const { slots, store, logger } = this.#options;
     while (this.#hints.length > 0) {
+      if (this.#unsettled.count > MOST_UNSETTLED) await this.#unsettled.fallsTo(MOST_UNSETTLED);
       const taken = await slots.take(this.#hints.length);
       const ids = this.#hints.splice(0, taken);
       try {
@@ -72,31 +83,39 @@ export class PublishOnCommit {
     this.#following = undefined;
   }
 
-  /** Claims and starts what is due in a stream until nothing is left. Resolves when the last run has started. */
+  /** Claims and starts what is due in a stream until nothing is left. Resolves when all that was claimed has begun. */
   async relay(stream: string, pass: Pass): Promise<void> {
     const { slots, store } = this.#options;
+    const queued = new Tally();
+    const pace = new ClaimPace();
+    let ahead = 0;
     while (!pass.isOver) {
-      const taken = await slots.take(Math.max(1, Math.min(pass.budget, MOST_PER_CLAIM)));
-      const wanted = await pass.reserve(taken);
+      await this.#unsettled.fallsTo(MOST_UNSETTLED);
+      // The rest runs while the next claim is on its way.
+      await queued.fallsTo(ahead / 2);
+      const taken = queued.count > 0 ? 0 : await slots.take(Math.max(1, Math.min(pass.budget, MOST_PER_CLAIM)));
+      ahead = pace.ahead();
+      const wanted = await pass.reserve(Math.max(taken, ahead, 1));
       const askedAt = performance.now();
       let calls: ClaimedCall[] = [];
       try {
         if (wanted > 0) calls = await store.claimDue(stream, wanted, pass.dueByMs);
       } finally {
-        const claim: Claim = { askedAt, taken, source: "relay", pass };
+        const claim: Claim = { askedAt, taken, source: "relay", pass, queued, pace };
         // What was stopped, or has reached its deadline, while the claim was on its way starts nothing more.
         const isOver = wanted > 0 && pass.isOver;
         pass.use(isOver ? 0 : calls.length, wanted);
         if (isOver) slots.give(taken);
-        if (isOver && calls.length > 0) this.#track(this.#release(calls, 0), claim);
+        if (isOver && calls.length > 0) this.#track(this.#claimed.release(calls), claim);
         if (!isOver) this.#start(calls, claim);
       }
-      if (calls.length === 0) return;
+      if (calls.length === 0) break;
     }
+    await queued.fallsTo(0);
   }
 
   #start(calls: readonly ClaimedCall[], claim: Claim): void {
-    const { slots, suspects, registry, store } = this.#options;
+    const { slots, suspects, registry } = this.#options;
     const unroutable: ClaimedCall[] = [];
     const suspected: [ClaimedCall, FunctionDefinition][] = [];
     let started = 0;
@@ -104,38 +123,68 @@ export class PublishOnCommit {
       const definition = registry.find(call);
       if (!definition) unroutable.push(call);
       else if (call.isSuspect || call.suspectRuns > 0) suspected.push([call, definition]);
-      else {
+      else if (started < claim.taken) {
         started += 1;
-        this.#track(
-          this.#serve(call, definition, claim).finally(() => slots.give()),
-          claim,
-        );
-      }
+        this.#begin(call, definition, claim, this.#keep(call, claim));
+      } else this.#queue(call, definition, claim);
     }
     // Suspects take slots when it is their turn.
     slots.give(claim.taken - started);
-    if (unroutable.length > 0) this.#track(this.#giveBack(unroutable, claim.pass), claim);
+    if (unroutable.length > 0) this.#track(this.#claimed.unroutable(unroutable, claim.pass), claim);
     const tooMany = suspected.splice(suspects.room);
     for (const [call, definition] of suspected) this.#track(this.#serveSuspect(call, definition, claim), claim);
-    if (tooMany.length > 0) {
-      const leases = tooMany.map(([{ lease }]) => lease);
-      this.#track(
-        this.#unclaim(() => store.endLeases(leases, jittered(SUSPECTS_PAUSE_MS))),
-        claim,
-      );
-    }
+    if (tooMany.length > 0) this.#track(this.#claimed.postpone(tooMany.map(([call]) => call)), claim);
   }
 
   #track(work: Promise<void>, { pass }: Claim): void {
-    const running = work.finally(() => this.#running.delete(running));
-    this.#running.add(running);
-    pass?.track(running);
+    this.#work.during(work);
+    pass?.work.during(work);
   }
 
-  async #serve(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): Promise<void> {
+  #beginWork({ pass }: Claim): void {
+    this.#work.begin();
+    pass?.work.begin();
+  }
+
+  #endWork({ pass }: Claim): void {
+    this.#work.end();
+    pass?.work.end();
+  }
+
+  /** Claimed ahead: it runs when a slot is free. */
+  #queue(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): void {
     const abort = this.#keep(call, claim);
     if (!abort) return;
-    await this.#settle(call, definition, await run(call, definition, abort, this.#options.context), claim);
+    claim.queued?.begin();
+    this.#beginWork(claim);
+    const served = () => {
+      claim.queued?.end();
+      if (claim.pass?.isStopped && this.#leases.forget(call)) {
+        this.#unrun.add({ call, claim });
+        this.#options.slots.give();
+      } else {
+        this.#begin(call, definition, claim, abort);
+        this.#endWork(claim);
+      }
+    };
+    this.#options.slots.request({ wanted: 1, served });
+  }
+
+  /** Runs it in a slot that was taken for it. */
+  #begin(call: ClaimedCall, definition: FunctionDefinition, claim: Claim, abort: LazyAbort | undefined): void {
+    const { slots, context } = this.#options;
+    // While it waited for the slot its lease may have been lost.
+    if (!abort || abort.isAborted) {
+      slots.give();
+      return;
+    }
+    this.#beginWork(claim);
+    const ended = (outcome: Outcome) => {
+      slots.give();
+      claim.pace?.count();
+      this.#settle(call, definition, outcome, claim, () => this.#endWork(claim));
+    };
+    start(call, definition, abort, context, { ended });
   }
 
   /** In its turn, which ends when its outcome is settled: the next one may end the process. */
@@ -145,17 +194,17 @@ export class PublishOnCommit {
     if (!abort) return;
     const convicted = suspects.convict(call);
     if (convicted) {
-      await this.#settle(call, definition, convicted.outcome, claim);
+      await this.#settled(call, definition, convicted.outcome, claim);
       return;
     }
     await suspects.inTurn(call, async (isAlone) => {
-      const isBegun = !abort.signal.aborted && (await this.#beginSuspect(call, isAlone, claim));
-      if (isBegun) await this.#settle(call, definition, await run(call, definition, abort, context), claim);
+      const isBegun = !abort.isAborted && (await this.#beginSuspect(call, isAlone, claim));
+      if (isBegun) await this.#settled(call, definition, await run(call, definition, abort, context), claim);
       else this.#leases.forget(call);
     });
   }
 
-  #keep(call: ClaimedCall, { askedAt }: Claim): AbortController | undefined {
+  #keep(call: ClaimedCall, { askedAt }: Claim): LazyAbort | undefined {
     const abort = this.#leases.keep(call, askedAt);
     if (!abort) {
       this.#options.logger.warn(
@@ -172,7 +221,7 @@ export class PublishOnCommit {
     const { id: callId, functionName, suspectRuns } = call;
     try {
       if (pass?.isStopped || !(await store.beginSuspect(call.lease, isAlone))) {
-        await this.#unclaim(() => store.endLeases([call.lease], 0));
+        await this.#claimed.endLease(call);
         return false;
       }
     } catch (error) {
@@ -186,13 +235,25 @@ export class PublishOnCommit {
     return true;
   }
 
-  async #settle(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome, claim: Claim): Promise<void> {
+  #settled(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome, claim: Claim): Promise<void> {
+    return new Promise((resolve) => this.#settle(call, definition, outcome, claim, resolve));
+  }
+
+  /** @param ended is called when the database has said what became of it, or will not */
+  #settle(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome, claim: Claim, ended: () => void): void {
     const settled = this.#decide(call, definition, outcome);
     this.#leases.settling(call);
-    const settling = await this.#settler.settle({ lease: call.lease, settled });
-    const wasKept = this.#leases.forget(call);
-    if (settling === "lease-lost" && wasKept) this.#tellLost(outcome.call);
-    if (settling === "settled") this.#report(call, outcome, settled, claim);
+    this.#unsettled.begin();
+    this.#settler.settle({ lease: call.lease, settled }, (settling: Settling) => {
+      this.#unsettled.end();
+      const wasKept = this.#leases.forget(call);
+      try {
+        if (settling === "lease-lost" && wasKept) this.#tellLost(outcome.call);
+        if (settling === "settled") this.#report(call, outcome, settled, claim);
+      } finally {
+        ended();
+      }
+    });
   }
 
   #tellLost(call: Call): void {
@@ -218,50 +279,14 @@ export class PublishOnCommit {
     reportOutcome(this.#options, outcome, source, nextAttemptAt, settled.state === "dead");
   }
 
-  /** Not run, not counted, not dropped: another process may know the function. */
-  async #giveBack(calls: readonly ClaimedCall[], pass: Pass | undefined): Promise<void> {
-    const { events, logger } = this.#options;
-    for (const { id, functionName, stream, strategy } of calls) {
-      pass?.count("unroutable");
-      events.emit("unroutable", { id, function: functionName, stream, strategy });
-    }
-    const functions = [...new Set(calls.map(({ functionName }) => functionName))];
-    logger.warn(
-      { functions, calls: calls.length },
-      "unroutable: this process does not know the functions of some calls",
-    );
-    await this.#release(calls, jittered(UNROUTABLE_PAUSE_MS));
-  }
-
-  /** Who claims a suspect next shall suspect it, too. */
-  #release(calls: readonly ClaimedCall[], delayMs: number): Promise<void> {
-    const { store } = this.#options;
-    const leasesOf = (isSuspect: boolean) =>
-      calls.filter((call) => call.isSuspect === isSuspect).map(({ lease }) => lease);
-    return this.#unclaim(async () => {
-      await store.releaseCalls(leasesOf(false), delayMs);
-      await store.endLeases(leasesOf(true), delayMs);
-    });
-  }
-
-  async #unclaim(giveBack: () => Promise<void>): Promise<void> {
-    try {
-      await giveBack();
-    } catch (error) {
-      this.#options.logger.warn(
-        { err: error },
-        "claimed calls could not be given back; their leases will end by themselves",
-      );
-    }
+  async #releaseUnrun(unrun: readonly { call: ClaimedCall; claim: Claim }[]): Promise<void> {
+    await this.#claimed.release(unrun.map(({ call }) => call));
+    for (const { claim } of unrun) this.#endWork(claim);
   }
 
   /** What is queued or running. */
-  get running(): Iterable<Promise<unknown>> {
-    return this.#following ? [this.#following, ...this.#running] : this.#running;
+  get running(): Promise<unknown>[] {
+    const following = this.#following ? [this.#following] : [];
+    return this.#work.count > 0 ? [...following, this.#work.fallsTo(0)] : following;
   }
-}
-
-/** Not the same for all: processes in step would keep each other's calls away from the one that can run them. */
-function jittered(ms: number): number {
-  return ms * (0.5 + Math.random());
 }

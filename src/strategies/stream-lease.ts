@@ -2,6 +2,7 @@ import { LeaseLostError } from "../errors.js";
 import type { Events } from "../events.js";
 import type { StreamLease } from "../store/serve-stream.js";
 import type { Store } from "../store/store.js";
+import { LazyAbort } from "../run/lazy-abort.js";
 import { LeaseClock } from "../run/lease-clock.js";
 import { RenewalTimer } from "../run/renewal-timer.js";
 import type { Logger } from "../types.js";
@@ -21,7 +22,7 @@ export interface StreamLeaseKeeperOptions {
 export class StreamLeaseKeeper {
   readonly #options: StreamLeaseKeeperOptions;
   readonly #timer: RenewalTimer;
-  readonly #controllers = new Set<AbortController>();
+  readonly #running = new Set<LazyAbort>();
   readonly #clock: LeaseClock;
   #renewing: Promise<void> | undefined;
   #hasFailed = false;
@@ -43,15 +44,15 @@ export class StreamLeaseKeeper {
     return this.#isLost;
   }
 
-  /** Calls `work` with what aborts when the lease is lost. */
-  async under<T>(work: (controller: AbortController) => Promise<T>): Promise<T> {
-    const controller = new AbortController();
-    this.#controllers.add(controller);
-    try {
-      return await work(controller);
-    } finally {
-      this.#controllers.delete(controller);
-    }
+  /** A run begins. @returns what aborts when the lease is lost */
+  begin(): LazyAbort {
+    const abort = new LazyAbort();
+    this.#running.add(abort);
+    return abort;
+  }
+
+  end(abort: LazyAbort): void {
+    this.#running.delete(abort);
   }
 
   /** The lease is somebody else's, or may be. */
@@ -61,7 +62,7 @@ export class StreamLeaseKeeper {
     this.stop();
     const { stream } = this.#options.lease;
     const error = new LeaseLostError(`the lease of stream "${stream}" was lost; another process may serve it now`);
-    for (const controller of this.#controllers) controller.abort(error);
+    for (const abort of this.#running) abort.abort(error);
     this.#options.logger.error({ stream }, "lease lost: what was running could not be settled");
     this.#options.events.emit("leaseLost", { stream });
     this.#options.onLost();

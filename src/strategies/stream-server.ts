@@ -1,12 +1,16 @@
 import type { Pass } from "../run/pass.js";
-import { Group } from "../run/group.js";
 import type { StreamLease, StreamSettlement } from "../store/serve-stream.js";
 import { stubbornly } from "../run/stubbornly.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
-import { Lane } from "./lane.js";
+import type { LaneParts } from "./lane-parts.js";
+import { LaneSettlements } from "./lane-settlements.js";
+import { Lanes } from "./lanes.js";
+import { nameOf } from "./key-name.js";
+import { LineCursor } from "./line-cursor.js";
+import { partOfPass } from "./part-of-pass.js";
 import type { StrategyParts } from "./parts.js";
 import { StreamLeaseKeeper } from "./stream-lease.js";
-import { type KeySettlement, StreamSettler } from "./stream-settler.js";
+import { StreamSettler } from "./stream-settler.js";
 
 export interface StreamServerOptions extends StrategyParts {
   concurrency: number;
@@ -14,7 +18,9 @@ export interface StreamServerOptions extends StrategyParts {
 }
 
 /** Calls that a fetch reads at most; their payloads together stay below 4 MiB. */
-const LINE_LENGTH = 256;
+const LINE_LENGTH = 500;
+/** Of the line, in memory at once: those of one fetch are run, of another settled, while the next is on its way. */
+const MOST_KNOWN = 2 * LINE_LENGTH;
 const MOST_DUE_KEYS = 256;
 
 /** One holder of one stream's lease. */
@@ -24,13 +30,12 @@ export class StreamServer {
   readonly #pass: Pass;
   readonly #keeper: StreamLeaseKeeper;
   readonly #settler: StreamSettler;
-  readonly #outcomes: Group<KeySettlement, boolean>;
-  /** By ordering key, as hex: the keys whose calls are being run. */
-  readonly #lanes = new Map<string, Lane>();
-  /** Reading and settling take turns: what a read found is still true when it is acted upon. */
+  readonly #settlements: LaneSettlements;
+  readonly #lanes: Lanes;
+  readonly #cursor = new LineCursor();
+  /** Reading from the head and settling take turns: what a read found is still true when it is acted upon. */
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
-  #onLaneEnded: () => void = () => undefined;
   #failure: { error: unknown } | undefined;
   /** How many more runs may be of a call that ended the process which served the stream before: of keys in line, and aside. */
   readonly #suspects: { line: number; aside: number };
@@ -50,7 +55,8 @@ export class StreamServer {
     this.#suspects = { line: suspects, aside: suspects };
     this.#keeper = new StreamLeaseKeeper({ ...options, lease, askedAt, onLost: () => this.wake() });
     this.#settler = new StreamSettler(options, lease, this.#keeper);
-    this.#outcomes = new Group((outcomes) => this.#inTurn(() => this.#settler.settle(outcomes)));
+    this.#settlements = new LaneSettlements(this.#settler, this.#cursor, (work) => this.#inTurn(work));
+    this.#lanes = new Lanes(this.#partsOfLanes());
   }
 
   wake(): void {
@@ -95,7 +101,8 @@ export class StreamServer {
         this.#isServed = this.#goesOn && !this.#isPaused;
         return;
       }
-      if (found.isChanged) changedAt = performance.now();
+      const hasReadOn = found.isFull && (await this.#readOn());
+      if (found.isChanged || hasReadOn) changedAt = performance.now();
       const isPolled = await this.#untilWorthLooking(found, woken);
       isStuck = isPolled || performance.now() - changedAt >= pollIntervalMs;
     }
@@ -111,7 +118,7 @@ export class StreamServer {
    */
   #stayWithSlowRuns(): void {
     if (this.#pass.dueByMs !== undefined || this.#dueByMs === undefined) return;
-    const isSlow = [...this.#lanes.values()].some((lane) => lane.hasRunFor(this.#options.pollIntervalMs));
+    const isSlow = [...this.#lanes].some((lane) => lane.hasRunFor(this.#options.pollIntervalMs));
     if (isSlow) this.#dueByMs = undefined;
   }
 
@@ -128,21 +135,21 @@ export class StreamServer {
    * @returns whether nothing of this happened within a poll's time
    */
   async #untilWorthLooking({ isFull, isCleared }: Found, woken?: Promise<void>): Promise<boolean> {
-    const { concurrency, pollIntervalMs, leaseMs } = this.#options;
-    // Who changed something waits for as long as a few leases.
-    const pauseMs = Math.min(pollIntervalMs, leaseMs / 2);
+    const { concurrency } = this.#options;
     if (this.#lanes.size === 0 || (isCleared && this.#hasRoom)) return false;
     const enough = isFull || !this.#hasRoom ? Math.min(concurrency, this.#lanes.size) - 1 : 0;
     let timer: NodeJS.Timeout | undefined;
-    let isOver = false;
-    const polled = new Promise<true>((resolve) => (timer = setTimeout(resolve, pauseMs, true)));
+    const polled = new Promise<true>((resolve) => (timer = setTimeout(resolve, this.#longestPauseMs, true)));
     // Without room a look could start nothing, whatever was committed; a poll sees what a person has changed.
     const earlier = woken && this.#hasRoom ? [woken, polled] : [polled];
-    const isPolled = await Promise.race([this.#untilLanes(enough, () => isOver), ...earlier]);
-    isOver = true;
-    this.#onLaneEnded();
+    const isPolled = await Promise.race([this.#lanes.untilAtMost(enough), ...earlier]);
     clearTimeout(timer);
     return isPolled === true;
+  }
+
+  /** Between two looks at what a person may have changed, who waits for that as long as a few leases. */
+  get #longestPauseMs(): number {
+    return Math.min(this.#options.pollIntervalMs, this.#options.leaseMs / 2);
   }
 
   /** Lanes beyond those that run wait for a slot, with their calls in memory: there is a limit to how many help. */
@@ -163,18 +170,6 @@ export class StreamServer {
     }
   }
 
-  /** One waiter at a time: a race over the lanes' promises would leave a handler on each of them at every poll. */
-  async #untilLanes(most: number, isAbandoned = () => false): Promise<void> {
-    while (this.#lanes.size > most && !isAbandoned()) {
-      await new Promise<void>((resolve) => (this.#onLaneEnded = resolve));
-    }
-  }
-
-  #endLane(hex: string): void {
-    this.#lanes.delete(hex);
-    this.#onLaneEnded();
-  }
-
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
@@ -189,13 +184,45 @@ export class StreamServer {
     await this.#fetchDueKeys();
     const { calls, aside } = await this.#options.store.fetchLine(this.#lease, LINE_LENGTH);
     if (aside.length > 0) await this.#settler.settleUnrun([{ kind: "set-aside", seqs: aside.map(({ seq }) => seq) }]);
-    this.#startLanes(this.#partOfPass(calls));
     const isFull = calls.length + aside.length >= LINE_LENGTH;
+    this.#takeLine(calls, isFull && aside.length === 0);
     const isStarted = this.#lanes.size > lanesBefore;
     const madeRoom = isFull && isStuck && !isStarted && aside.length === 0 && (await this.#makeRoom());
     // Behind what was set aside in a line that is not full nothing is left: a pass ends although such calls keep coming.
     const isCleared = madeRoom || (isFull && aside.length > 0);
     return { isFull, isCleared, isChanged: isStarted || isCleared };
+  }
+
+  /**
+   * Reads behind what was read while that is run and settled, until something else is met that has to be seen to.
+   *
+   * @returns whether it brought anything
+   */
+  async #readOn(): Promise<boolean> {
+    const { store } = this.#options;
+    let hasRead = false;
+    while (this.#goesOn && this.#cursor.readTo !== undefined && this.#pass.budget > this.#cursor.count) {
+      let timer: NodeJS.Timeout | undefined;
+      const polled = new Promise<true>((resolve) => (timer = setTimeout(resolve, this.#longestPauseMs, true)));
+      const isSlow = await Promise.race([this.#cursor.fallsTo(MOST_KNOWN), polled]);
+      clearTimeout(timer);
+      if (isSlow || !this.#goesOn) break;
+      const calls = await this.#cursor.read((after) =>
+        store.readAhead(this.#lease, after, LINE_LENGTH, this.#lanes.keysAside),
+      );
+      if (calls) this.#takeLine(calls);
+      hasRead ||= calls !== undefined && calls.length > 0;
+    }
+    return hasRead;
+  }
+
+  /** Its lanes run them, and what follows can be read on behind a line that is full and was taken as a whole. */
+  #takeLine(calls: QueuedCall[], isFull = calls.length >= LINE_LENGTH): void {
+    const taken = partOfPass(calls, this.#dueByMs);
+    const isTaken = this.#startLanes(taken) && taken.length === calls.length;
+    const last = calls.at(-1);
+    if (isTaken && isFull && last) this.#cursor.reached(last.seq);
+    else this.#cursor.lose();
   }
 
   /** What a person has changed makes what was read ahead untrue: it is dropped, and the person told what cannot be. */
@@ -205,49 +232,55 @@ export class StreamServer {
     this.#isPaused = changes?.isPaused === true;
     if (!changes) this.#keeper.lose();
     if (!changes?.isNew) return;
-    const inFlight = [...this.#lanes.values()].flatMap((lane) => [...lane.drop()]);
+    const inFlight = [...this.#lanes].flatMap((lane) => [...lane.drop()]);
     await store.confirmChanges(this.#lease, changes.epoch, inFlight);
   }
 
   async #fetchDueKeys(): Promise<void> {
-    const running = [...this.#lanes].flatMap(([hex, lane]) => (lane.isAside ? [Buffer.from(hex, "hex")] : []));
-    const due = await this.#options.store.fetchDueKeys(this.#lease, MOST_DUE_KEYS, this.#dueByMs, running);
+    const due = await this.#options.store.fetchDueKeys(
+      this.#lease,
+      MOST_DUE_KEYS,
+      this.#dueByMs,
+      this.#lanes.keysAside,
+    );
     for (const { key, head } of due) {
-      if (this.#lanes.has(key.toString("hex")) || (head && this.#partOfPass([head]).length === 0)) continue;
-      if (head) this.#start(key, [head], true);
+      if (this.#lanes.of(key) || (head && partOfPass([head], this.#dueByMs).length === 0)) continue;
+      if (head) this.#lanes.start(key, [head], "aside");
       else await this.#settler.settleUnrun([{ kind: "release", key }]);
     }
   }
 
-  /** What came after the moment by which calls are due is the next pass's, with all that follows of its key. */
-  #partOfPass(calls: QueuedCall[]): QueuedCall[] {
-    const dueByMs = this.#dueByMs;
-    if (dueByMs === undefined) return calls;
-    const ended = new Set<string>();
-    return calls.filter((call) => {
-      const hex = call.orderingKey.toString("hex");
-      if (call.createdAtMs > dueByMs) ended.add(hex);
-      return !ended.has(hex);
-    });
-  }
-
-  #startLanes(calls: QueuedCall[]): void {
+  /** @returns whether each of the calls has a lane now */
+  #startLanes(calls: QueuedCall[]): boolean {
     const byKey = new Map<string, QueuedCall[]>();
     for (const call of calls) {
-      const hex = call.orderingKey.toString("hex");
-      const queue = byKey.get(hex);
+      if (this.#cursor.isKnown(call)) continue;
+      const name = nameOf(call.orderingKey);
+      const queue = byKey.get(name);
       if (queue) queue.push(call);
-      else if (!this.#lanes.has(hex)) byKey.set(hex, [call]);
+      else byKey.set(name, [call]);
     }
-    for (const queue of byKey.values()) this.#start((queue[0] as QueuedCall).orderingKey, queue, false);
+    let haveLanes = true;
+    for (const queue of byKey.values()) {
+      this.#cursor.know(queue);
+      const { orderingKey } = queue[0] as QueuedCall;
+      const lane = this.#lanes.of(orderingKey);
+      if (lane === undefined) this.#lanes.start(orderingKey, queue, "line");
+      else if (!lane.append(queue)) {
+        this.#cursor.forget(queue);
+        haveLanes = false;
+      }
+    }
+    return haveLanes;
   }
 
   /** The line is full of calls whose keys are being run: they step aside, so that those behind them are seen. */
   async #makeRoom(): Promise<boolean> {
-    const keys = [...this.#lanes.keys()].map((hex) => Buffer.from(hex, "hex"));
+    const keys = [...this.#lanes].map(({ key }) => key);
     if (!(await this.#options.store.hasOtherKeys(this.#lease, keys))) return false;
     const settlements: StreamSettlement[] = [];
-    for (const lane of this.#lanes.values()) {
+    this.#cursor.lose();
+    for (const lane of this.#lanes) {
       const aside = lane.stepAside();
       if (!aside) continue;
       settlements.push({ kind: "hold", state: "busy", due: { inMs: 0 }, head: aside.head });
@@ -258,34 +291,26 @@ export class StreamServer {
     return settlements.length > 0;
   }
 
-  #start(key: Buffer, calls: QueuedCall[], isAside: boolean): void {
-    const hex = key.toString("hex");
-    const kind = isAside ? "aside" : "line";
-    const lane = new Lane({
+  #partsOfLanes(): LaneParts {
+    return {
       ...this.#options,
-      key,
-      calls,
-      isAside,
-      isSuspect: () => this.#suspects[kind] > 0,
-      takeSuspicion: () => (this.#suspects[kind] -= 1),
       lease: this.#lease,
       pass: this.#pass,
       keeper: this.#keeper,
-      partOfPass: (more) => this.#partOfPass(more),
-      settle: (settlement) => this.#outcomes.add({ key: hex, settlement }),
+      isSuspect: (kind) => this.#suspects[kind] > 0,
+      takeSuspicion: (kind) => (this.#suspects[kind] -= 1),
+      partOfPass: (calls) => partOfPass(calls, this.#dueByMs),
+      settle: (outcome) => this.#settlements.add(outcome),
       onUnroutable: ({ clockOffsetMs }) => {
         this.metUnroutable = true;
         this.#dueByMs ??= Date.now() + clockOffsetMs;
       },
-    });
-    this.#lanes.set(hex, lane);
-    lane.run().then(
-      () => this.#endLane(hex),
-      (error: unknown) => {
-        this.#failure ??= { error };
-        this.#endLane(hex);
+      onEnded: (lane, failure) => {
+        this.#failure ??= failure;
+        this.#cursor.forget(lane.rest);
+        this.#lanes.end(lane, failure !== undefined);
       },
-    );
+    };
   }
 }
 

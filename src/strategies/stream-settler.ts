@@ -2,6 +2,7 @@ import { withPlainError } from "../run/error-text.js";
 import { firstThatWorks, stubbornly } from "../run/stubbornly.js";
 import type { StreamLease, StreamSettlement } from "../store/serve-stream.js";
 import type { StrategyParts } from "./parts.js";
+import type { LaneSettled } from "./lane-parts.js";
 import type { StreamLeaseKeeper } from "./stream-lease.js";
 
 /** What became of a call, with the ordering key whose calls are settled in their order. */
@@ -31,16 +32,16 @@ export class StreamSettler {
     this.#keeper = keeper;
   }
 
-  /** Resolves when all were tried, to whether each was written down: `false` where the lease is lost. What cannot be rejects alone. */
-  async settle(outcomes: readonly KeySettlement[]): Promise<Promise<boolean>[]> {
-    const settlements = outcomes.filter(({ key }) => !this.#failed.has(key)).map(({ settlement }) => settlement);
-    if (settlements.length === outcomes.length) {
+  /** Resolves when all were tried, to what became of each. */
+  async settle(outcomes: readonly KeySettlement[]): Promise<LaneSettled[]> {
+    const isAnyFailed = this.#failed.size > 0 && outcomes.some(({ key }) => this.#failed.has(key));
+    if (!isAnyFailed) {
       try {
-        const isHeld = await this.#send(settlements);
-        return outcomes.map(() => Promise.resolve(isHeld));
+        const isHeld = await this.#send(outcomes.map(({ settlement }) => settlement));
+        return outcomes.map(() => isHeld);
       } catch (error) {
         this.#options.logger.warn(
-          { err: error, stream: this.#lease.stream, settlements: settlements.length },
+          { err: error, stream: this.#lease.stream, settlements: outcomes.length },
           "could not be settled together; each is tried alone",
         );
       }
@@ -53,17 +54,18 @@ export class StreamSettler {
     await stubbornly(() => this.#send(settlements), this.#options.leaseMs);
   }
 
-  async #settleEach(outcomes: readonly KeySettlement[]): Promise<Promise<boolean>[]> {
-    const results: Promise<boolean>[] = [];
+  async #settleEach(outcomes: readonly KeySettlement[]): Promise<LaneSettled[]> {
+    const results: LaneSettled[] = [];
     // Where one was tried in vain for the time of a lease, the others have one try each: they must not wait for as long.
     let patienceMs = this.#options.leaseMs;
     for (const { key, settlement } of outcomes) {
-      const result = this.#settleAlone(key, settlement, patienceMs);
-      results.push(result);
-      await result.catch((error: unknown) => {
+      try {
+        results.push(await this.#settleAlone(key, settlement, patienceMs));
+      } catch (error) {
         this.#failed.set(key, error);
+        results.push({ error });
         patienceMs = 0;
-      });
+      }
     }
     return results;
   }

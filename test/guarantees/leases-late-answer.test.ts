@@ -66,7 +66,8 @@ it("a stream's lease is not lost whose renewal was answered while the event loop
     askedAt: performance.now(),
     onLost: () => void lost.push("orders"),
   });
-  await Promise.race([answered.promise, keeper.under(({ signal }) => new Promise((end) => (signal.onabort = end)))]);
+  const { signal } = keeper.begin();
+  await Promise.race([answered.promise, new Promise((end) => (signal.onabort = end))]);
   expect([lost, keeper.isLost]).toEqual([[], false]);
   keeper.stop();
 });

@@ -8,6 +8,7 @@ import { superjsonCodec } from "../../src/codec.js";
 import type { QueuedCall } from "../../src/store/fetch-stream.js";
 import type { StreamSettlement } from "../../src/store/serve-stream.js";
 import { Lane } from "../../src/strategies/lane.js";
+import type { LaneParts } from "../../src/strategies/lane-parts.js";
 import { definitionOf, runContext, storedCall, heldKeeper, slotsWithSuspects } from "../support/definitions.js";
 import { deferred, until } from "../support/waiting.js";
 
@@ -26,10 +27,8 @@ it("a lane steps aside with its running head and what has run without being sett
   );
   const written: StreamSettlement[] = [];
   const answer = deferred<boolean>();
-  const lane = new Lane({
-    key: KEY,
-    calls: [queued(1), queued(2)],
-    isAside: false,
+  const hasEnded = deferred();
+  const parts: LaneParts = {
     lease: { stream: "default", token: "token", fence: 1, isTakenOver: false },
     pass: new Pass({}),
     keeper: heldKeeper(),
@@ -42,15 +41,17 @@ it("a lane steps aside with its running head and what has run without being sett
     logger,
     context: runContext({ registry }),
     pollIntervalMs: 1000,
-    settle(settlement) {
-      written.push(settlement);
-      return answer.promise;
+    settle(one) {
+      written.push(one.settlement);
+      void answer.promise.then((isSettled) => one.lane.settled(one, isSettled));
     },
     partOfPass: (calls) => calls,
     onUnroutable: () => undefined,
-  });
+    onEnded: () => hasEnded.resolve(),
+  };
+  const lane = new Lane(parts, KEY, [queued(1), queued(2)], "line");
   expect(lane.stepAside()).toBeUndefined();
-  const running = lane.run();
+  lane.start();
   await until("the first call runs", () => runs.length === 1);
   runs[0]!();
   await until("the second call runs", () => runs.length === 2);
@@ -62,7 +63,7 @@ it("a lane steps aside with its running head and what has run without being sett
 
   runs[1]!();
   answer.resolve(true);
-  await running;
+  await hasEnded.promise;
   expect(written).toEqual([
     { kind: "delete", seq: 1 },
     { kind: "delete", seq: 2 },

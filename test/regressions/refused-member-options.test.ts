@@ -18,7 +18,7 @@ it.each<[string, (outbox: Outbox) => unknown]>([
   ["dryRun", (outbox) => outbox.streams.pause("a", { dryRun: true } as never)],
   ["state", (outbox) => outbox.calls.list({ state: "nope" as never })],
   ["event", (outbox) => outbox.on("publised" as never, () => undefined)],
-  ["notify", () => createOutbox({ knex, wakeUps: { notify: true } as never })],
+  ["remote", () => createOutbox({ knex, wakeUps: { remote: true } as never })],
 ])("an option that cannot be used is refused before anything is done: %s, %s", async (option, use) => {
   const outbox = createOutbox({ knex });
   const error: unknown = await Promise.resolve()

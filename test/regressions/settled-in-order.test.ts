@@ -30,8 +30,8 @@ function settlerRefusing(refused: readonly number[], onRefused: (keeper: { isLos
   );
   const settle = async (...calls: [key: string, seq: number][]) => {
     const outcomes = calls.map(([key, seq]) => ({ key, settlement: { kind: "delete", seq } as const }));
-    const results = await Promise.allSettled(await settler.settle(outcomes));
-    return results.map((result) => (result.status === "fulfilled" ? result.value : "rejected"));
+    const results = await settler.settle(outcomes);
+    return results.map((result) => (typeof result === "boolean" ? result : "rejected"));
   };
   return { settle, written };
 }

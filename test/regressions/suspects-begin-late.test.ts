@@ -28,6 +28,7 @@ it("a relayer that is stopped begins no suspect any more, also of a stream that 
     store: {
       checkSchema: () => Promise.resolve(),
       readClock: () => Promise.resolve(0),
+      dueAmong: () => Promise.resolve([]),
       dueStreams() {
         if (++looks === 2) lookedAgain.resolve();
         return Promise.resolve(looks === 1 ? [{ stream: "default", strategy: "publish-on-commit" as const }] : []);
@@ -36,7 +37,7 @@ it("a relayer that is stopped begins no suspect any more, also of a stream that 
     publishOnCommit: {
       relay(_stream: string, itsPass: Pass) {
         pass = itsPass;
-        pass.track(ended.promise);
+        pass.work.during(ended.promise);
         return Promise.resolve();
       },
     } as unknown as ConstructorParameters<typeof RelayLoop>[0]["publishOnCommit"],

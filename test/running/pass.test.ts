@@ -73,10 +73,10 @@ it("shows the first hundred blocked heads, and counts all", () => {
 it("is settled once the runs of it have ended, those too that began meanwhile", async () => {
   const pass = new Pass({});
   const [first, second] = [deferred(), deferred()];
-  pass.track(first.promise);
+  pass.work.during(first.promise);
   let isSettled = false;
   const settled = pass.settled().then(() => (isSettled = true));
-  pass.track(second.promise);
+  pass.work.during(second.promise);
   first.resolve();
   await new Promise((resolve) => setImmediate(resolve));
   expect(isSettled).toBe(false);

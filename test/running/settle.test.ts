@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Settler } from "../../src/run/settle.js";
+import { Settler, type Settling } from "../../src/run/settle.js";
 import { stubbornly } from "../../src/run/stubbornly.js";
 import type { CallSettlement } from "../../src/store/settle-calls.js";
 
@@ -42,28 +42,30 @@ describe("the settler", () => {
     const logged: string[] = [];
     const log = (_fields: object, message: string) => void logged.push(message);
     const logger = { debug: log, info: log, warn: log, error: log };
-    return { settler: new Settler({ store: { settleCalls }, leaseMs: 3000, logger }), logged };
+    const settler = new Settler({ store: { settleCalls }, leaseMs: 3000, logger });
+    const settle = (seq: number) => new Promise<Settling>((resolve) => settler.settle(settlement(seq), resolve));
+    return { settle, logged };
   }
 
   it("settles many together, and tells each whether its lease was lost", async () => {
     const groups: number[] = [];
-    const { settler } = open(async (all) => {
+    const { settle } = open(async (all) => {
       groups.push(all.length);
       return all.filter(({ lease }) => lease.seq === 2);
     });
-    const settled = [1, 2, 3].map((seq) => settler.settle(settlement(seq)));
+    const settled = [1, 2, 3].map(settle);
     expect(await Promise.all(settled)).toEqual(["settled", "lease-lost", "settled"]);
     expect(groups).toEqual([3]);
   });
 
   it("settles each alone where they cannot be settled together, so that one harms no other", async () => {
-    const { settler, logged } = open(async (all) => {
+    const { settle, logged } = open(async (all) => {
       if (all.some(({ lease }) => lease.seq === 2)) throw new Error("invalid byte sequence");
       return [];
     });
-    const settled = [1, 2, 3].map((seq) => settler.settle(settlement(seq)));
+    const settled = [1, 2, 3].map(settle);
     expect(await Promise.all([settled[0], settled[2]])).toEqual(["settled", "settled"]);
-    expect(await settler.settle(settlement(4))).toBe("settled");
+    expect(await settle(4)).toBe("settled");
     await vi.advanceTimersByTimeAsync(3000);
     expect(await settled[1]).toBe("unsettled");
     expect(logged).toEqual([
@@ -74,11 +76,11 @@ describe("the settler", () => {
 
   it("settles in the end what the database did not take at first", async () => {
     let tries = 0;
-    const { settler } = open(async () => {
+    const { settle } = open(async () => {
       if (++tries < 4) throw new Error("ECONNREFUSED");
       return [];
     });
-    const settled = settler.settle(settlement(1));
+    const settled = settle(1);
     await vi.advanceTimersByTimeAsync(1000);
     expect(await settled).toBe("settled");
   });

@@ -17,7 +17,12 @@ it("holds nobody back while what runs has not ended, and keeps no other suspect 
   const suspects = new Suspects({ slots, runs, maxCrashes: 5 });
   const hour = deferred();
   await slots.take();
-  const running = runs.during(hour.promise).then(() => slots.give());
+  const run = {};
+  runs.begin(run);
+  const running = hour.promise.then(() => {
+    runs.end(run);
+    slots.give();
+  });
   const ran: string[] = [];
   const alone = suspects.inTurn(storedCall({ suspectRuns: 1 }), async (isAlone) => void ran.push(`alone: ${isAlone}`));
   await turn();

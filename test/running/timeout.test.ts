@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { currentCall, RunTimeoutError } from "../../src/index.js";
+import { LazyAbort } from "../../src/run/lazy-abort.js";
 import { type Outcome, run } from "../../src/run/run.js";
 import { definitionOf, runContext, storedCall } from "../support/definitions.js";
 import { deferred } from "../support/waiting.js";
@@ -11,7 +12,7 @@ afterEach(() => void vi.useRealTimers());
 function start(fn: () => unknown, overrides: Parameters<typeof definitionOf>[0] = {}) {
   const definition = definitionOf({ fn, timeoutMs: 60_000, ...overrides });
   const seen: { outcome?: Outcome } = {};
-  const lease = new AbortController();
+  const lease = new LazyAbort();
   const ended = run(storedCall({ version: 1 }), definition, lease, runContext({ abandonAfterMs: 300_000 })).then(
     (outcome) => (seen.outcome = outcome),
   );

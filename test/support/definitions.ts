@@ -3,6 +3,8 @@ import { superjsonCodec } from "../../src/codec.js";
 import { type FunctionDefinition, Registry } from "../../src/registry.js";
 import { resolveRetry } from "../../src/run/retry.js";
 import type { RunContext } from "../../src/run/run.js";
+import { LazyAbort } from "../../src/run/lazy-abort.js";
+import { Overtime } from "../../src/run/overtime.js";
 import { Runs } from "../../src/run/runs.js";
 import type { Slots } from "../../src/run/slots.js";
 import { Suspects } from "../../src/run/suspects.js";
@@ -58,6 +60,7 @@ export function runContext(overrides: Partial<RunContext> = {}): RunContext {
     context: new AsyncResource("test"),
     abandonAfterMs: 300_000,
     runs: new Runs(),
+    overtime: new Overtime(),
     readPayload: () => Promise.resolve(undefined),
     ...overrides,
   };
@@ -70,11 +73,12 @@ export function slotsWithSuspects(slots: Slots) {
 
 /** A keeper whose lease is always held. */
 export function heldKeeper(): StreamLeaseKeeper {
-  const keeper: Pick<StreamLeaseKeeper, "isLost" | "isSure" | "makeSure" | "under"> = {
+  const keeper: Pick<StreamLeaseKeeper, "isLost" | "isSure" | "makeSure" | "begin" | "end"> = {
     isLost: false,
     isSure: true,
     makeSure: () => Promise.resolve(),
-    under: (work) => work(new AbortController()),
+    begin: () => new LazyAbort(),
+    end: () => undefined,
   };
   return keeper as StreamLeaseKeeper;
 }

@@ -1,0 +1,27 @@
+/** What aborts a run. Its signal is made when it is first asked for: most functions never do, and making one costs 2 µs. */
+export class LazyAbort {
+  #controller: AbortController | undefined;
+  #aborted: { reason: unknown } | undefined;
+
+  /** The first reason counts. */
+  abort(reason: unknown): void {
+    this.#aborted ??= { reason };
+    this.#controller?.abort(reason);
+  }
+
+  get isAborted(): boolean {
+    return this.#aborted !== undefined;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  throwIfAborted(): void {
+    if (this.#aborted) throw this.#aborted.reason;
+  }
+}
