@@ -46,9 +46,10 @@ export function resolveOptions(options: OutboxOptions) {
     abandonAfterMs: timer("abandonAfter", options.abandonAfter ?? 300_000),
     leaseMs: timer("lease", options.lease ?? 60_000, 100),
     concurrency: wholeNumber("concurrency", options.concurrency ?? 16, 1, MOST_RUNS),
+    preparesStatements: flag("prepareStatements", options.prepareStatements ?? true),
     statementTimeoutMs: timer("statementTimeout", options.statementTimeout ?? 60_000, 100),
     pollIntervalMs: timer("pollInterval", options.pollInterval ?? 1000),
-    wakesLocally: wakesLocally(options.wakeUps ?? {}),
+    ...wakeUps(options.wakeUps ?? {}),
     writersLock: flag("writersLock", options.writersLock ?? true),
     maxPayloadBytes: wholeNumber("maxPayloadBytes", options.maxPayloadBytes ?? 1024 * 1024, 1),
     codec: codec("codec", options.codec ?? superjsonCodec),
@@ -57,9 +58,12 @@ export function resolveOptions(options: OutboxOptions) {
   };
 }
 
-function wakesLocally(wakeUps: NonNullable<OutboxOptions["wakeUps"]>): boolean {
-  refuseUnknown("wakeUps", wakeUps, { local: true });
-  return flag("wakeUps.local", wakeUps.local ?? true);
+function wakeUps(options: NonNullable<OutboxOptions["wakeUps"]>) {
+  refuseUnknown("wakeUps", options, { local: true, notify: true });
+  return {
+    wakesLocally: flag("wakeUps.local", options.local ?? true),
+    notifies: flag("wakeUps.notify", options.notify ?? true),
+  };
 }
 
 /** Far beyond what one event loop serves. */
@@ -85,6 +89,7 @@ const OUTBOX_OPTIONS: Record<keyof OutboxOptions, true> = {
   concurrency: true,
   ownConnections: true,
   statementTimeout: true,
+  prepareStatements: true,
   pollInterval: true,
   wakeUps: true,
   writersLock: true,

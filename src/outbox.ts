@@ -12,9 +12,10 @@ import type { OperatorParts } from "./operator/parts.js";
 import { StreamsOperator } from "./operator/streams.js";
 import { resolveOptions, type Settings } from "./options.js";
 import { Registry } from "./registry.js";
+import { Overtime } from "./run/overtime.js";
 import type { Pass } from "./run/pass.js";
 import { relayOnce, type RelayParts } from "./relay/relay.js";
-import { RelayLoop } from "./relay/relayer.js";
+import { Relayers, streamsOf } from "./relay/relayers.js";
 import type { RunContext } from "./run/run.js";
 import { Runs } from "./run/runs.js";
 import { Slots } from "./run/slots.js";
@@ -59,7 +60,8 @@ export class Outbox {
   readonly #context = new AsyncResource("CarteiroOutbox");
   readonly #passes = new Set<Pass>();
   readonly #relaying = new Set<Promise<unknown>>();
-  readonly #relayers = new Set<RelayLoop>();
+  readonly #relayers: Relayers;
+  readonly #slots: Slots;
   readonly #schedules = new Set<Schedule>();
   /** What a person asked for, and is not done. */
   readonly #operating = new Set<Promise<unknown>>();
@@ -88,6 +90,7 @@ export class Outbox {
       context: this.#context,
       abandonAfterMs,
       runs,
+      overtime: new Overtime(),
       signing,
       // A link that breaks for a moment is no failure of the call.
       readPayload: (seq) => stubbornly(() => store.readPayload(seq), leaseMs),
@@ -101,6 +104,8 @@ export class Outbox {
     this.#keepOrder = new KeepOrder(parts);
     this.#onFailure = new OnFailure({ ...parts, onStored: (calls) => this.#hint(calls) });
     this.#relayParts = { store, publishOnCommit: this.#publishOnCommit, keepOrder: this.#keepOrder, concurrency };
+    this.#relayers = new Relayers({ ...this.#relayParts, store, logger, notifies: settings.notifies });
+    this.#slots = slots;
     const writer = new CallWriter({ store, registry, events, onHint: (calls) => this.#hint(calls) });
     const runUnstored = (calls: readonly NewCall[]) =>
       this.#context.runInAsyncScope(() => this.#onFailure.start(calls));
@@ -111,7 +116,7 @@ export class Outbox {
       isWholeRollback: (error) => store.isWholeRollback(error),
     });
     const whileOpen: OperatorParts["whileOpen"] = (what, work) => this.#whileOpen(what, work);
-    const operator = { store, registry, logger, leaseMs, whileOpen, wake: () => this.#wake() };
+    const operator = { store, registry, logger, leaseMs, whileOpen, wake: () => this.#relayers.wake() };
     this.calls = new CallsOperator(operator);
     this.streams = new StreamsOperator(operator);
     this.keys = new KeysOperator(operator);
@@ -152,19 +157,17 @@ export class Outbox {
   };
 
   /**
-   * Starts a loop that looks for due calls at every interval, and when a commit of this process wakes it. While the database
-   * cannot be reached, or has no tables, it says so to the log and tries again, at growing intervals of up to 30 s.
+   * Starts a loop that looks for due calls at every interval, and when `wakeUps` tell of a commit; those of other processes it
+   * hears on a connection more, until the last relayer stops. While the database cannot be reached, or has no tables, it says
+   * so to the log and tries again, at growing intervals of up to 30 s.
    *
    * @throws {@link OutboxClosedError} after `close`
    * @throws {@link InvalidOptionError} naming the option
    */
   readonly startRelayer = (options: RelayerOptions = {}): Relayer => {
     this.#requireOpen("startRelayer");
-    const { logger, pollIntervalMs } = this.#settings;
-    const resolved = resolveRelayerOptions(options, pollIntervalMs);
-    const loop = this.#context.runInAsyncScope(() => new RelayLoop({ ...this.#relayParts, ...resolved, logger }));
-    this.#relayers.add(loop);
-    return { stop: () => loop.stop().finally(() => this.#relayers.delete(loop)) };
+    const resolved = resolveRelayerOptions(options, this.#settings.pollIntervalMs);
+    return this.#context.runInAsyncScope(() => this.#relayers.start(resolved));
   };
 
   /**
@@ -260,11 +263,12 @@ export class Outbox {
 
   async #close(): Promise<void> {
     for (const pass of this.#passes) pass.stop();
-    await Promise.all([...this.#schedules, ...this.#relayers].map((one) => one.stop()));
+    await Promise.all([...this.#schedules, this.#relayers].map((one) => one.stop()));
     await this.#ambient.decided(this.#settings.leaseMs);
     await this.idle();
     // A change that is cut off would leave calls hidden, which nobody deletes, or gives back.
     await Promise.allSettled(this.#operating);
+    await this.#relayers.close();
     await this.#store.close();
     this.#context.emitDestroy();
   }
@@ -282,18 +286,24 @@ export class Outbox {
 
   /** The transaction of these calls may have committed. */
   #hint(calls: readonly NewCall[]): void {
-    if (this.#closing) return;
     const dueNow = calls.filter((call) => call.delayMs === 0 && call.runAtMs === undefined);
     const ids = dueNow.filter((call) => call.strategy === "publish-on-commit").map((call) => call.id);
+    const ordered = ids.length < dueNow.length ? dueNow.filter((call) => call.strategy === "keep-order") : [];
+    // Others need not hear of what runs here at once.
+    const waiting = ids.length > 0 && (this.#closing || this.#isFull) ? dueNow : ordered;
     this.#context.runInAsyncScope(() => {
+      this.#relayers.tellOthers(streamsOf(waiting));
+      if (this.#closing) return;
       if (ids.length > 0) this.#publishOnCommit.hint(ids);
-      if (ids.length < dueNow.length && this.#settings.wakesLocally) this.#wake();
+      if (ordered.length > 0 && this.#settings.wakesLocally) this.#relayers.wake(streamsOf(ordered));
     });
   }
 
-  #wake(): void {
-    this.#keepOrder.wake();
-    for (const relayer of this.#relayers) relayer.wake();
+  /** A call that is to run here has to wait for one that runs. */
+  get #isFull(): boolean {
+    const free = this.#slots.takeFree(1);
+    this.#slots.give(free);
+    return free === 0;
   }
 }
 

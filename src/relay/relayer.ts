@@ -1,19 +1,31 @@
 import type { DueStream } from "../store/due-streams.js";
+import type { Store } from "../store/store.js";
 import type { Logger, Relayer } from "../types.js";
 import { Pass } from "../run/pass.js";
+import { keyOf } from "./messages.js";
 import { type RelayParts, relayStream } from "./relay.js";
 import { WakeUp } from "./wake-up.js";
 
-export interface LoopOptions extends RelayParts {
+export interface LoopOptions extends Omit<RelayParts, "store"> {
+  store: Pick<Store, "checkSchema" | "readClock" | "dueStreams" | "dueAmong">;
   stream?: string;
   intervalMs: number;
   logger: Logger;
   onError?: (error: unknown) => void | Promise<void>;
+  /** Nothing tells of what other processes commit: after a stream was served it looks again sooner. (Default: no) */
+  looksSooner?: () => boolean;
 }
 
 const LONGEST_PAUSE_MS = 30_000;
 /** How long a stream that always has something to do is served while others wait for their turn. */
 const TURN_MS = 1000;
+
+/** How much sooner, at first: each look that finds nothing doubles it, up to the interval. */
+const SOONER = 20;
+/** Where more streams are named, all are looked at. */
+const MOST_NAMED = 4;
+/** A woken look may find that another process is serving the stream. One after the other, they come ever later, up to this. */
+const LONGEST_FRUITLESS_MS = 64;
 
 interface Serving {
   pass: Pass;
@@ -42,15 +54,52 @@ export class RelayLoop implements Relayer {
   /** More streams were due than are served at once: the next one begins as soon as one has ended. */
   #hasMore = false;
   #lastBegun = "";
+  /** Until the next look, where nothing wakes it. */
+  #idleMs: number;
+  #isWoken = false;
+  /** The keep-order streams to look at, where nothing else calls for a look. */
+  readonly #named = new Set<string>();
+  /** A look at all streams is called for, at the latest after an interval. */
+  #looksAtAll = true;
+  #lookedAt = -Infinity;
+  #lookedAtAllAt = -Infinity;
+  /** Woken looks in a row that found nothing to serve. */
+  #fruitless = 0;
+  #later: { at: number; timer: NodeJS.Timeout } | undefined;
 
   constructor(options: LoopOptions) {
     this.#options = options;
+    this.#idleMs = options.intervalMs;
     this.#looping = this.#loop();
   }
 
-  wake(): void {
-    for (const key of this.#active.keys()) this.#wokenMeanwhile.add(key);
-    this.#wakeUp.ring();
+  /** These streams, or any, may have something new. */
+  wake(streams?: readonly DueStream[]): void {
+    const { stream } = this.#options;
+    const ours = streams?.filter((one) => stream === undefined || one.stream === stream);
+    const isServed = (key: string) => this.#active.has(key) && this.#wokenMeanwhile.add(key);
+    const others = ours?.filter((one) => !isServed(keyOf(one)));
+    if (others?.length === 0) return;
+    if (!others) for (const key of this.#active.keys()) this.#wokenMeanwhile.add(key);
+    if (others) for (const one of others) this.#name(one);
+    else this.#looksAtAll = true;
+    const waitMs = this.#fruitless === 0 ? 0 : Math.min(2 ** this.#fruitless, LONGEST_FRUITLESS_MS);
+    this.#isWoken = true;
+    this.#lookIn(this.#lookedAt + waitMs - performance.now());
+  }
+
+  #name({ stream, strategy }: DueStream): void {
+    if (strategy === "keep-order") this.#named.add(stream);
+    else this.#looksAtAll = true;
+  }
+
+  #lookIn(ms: number): void {
+    const at = performance.now() + ms;
+    if (ms <= 0) this.#wakeUp.ring();
+    else if (!this.#isStopped && at < (this.#later?.at ?? Infinity)) {
+      clearTimeout(this.#later?.timer);
+      this.#later = { at, timer: setTimeout(() => this.#wakeUp.ring(), ms) };
+    }
   }
 
   async stop(): Promise<void> {
@@ -59,16 +108,35 @@ export class RelayLoop implements Relayer {
     for (const pass of this.#settling.values()) pass.stop();
     this.#wakeUp.ring();
     await this.#looping;
+    clearTimeout(this.#later?.timer);
     await Promise.all([...this.#active.values()].map(({ ended }) => ended));
     await Promise.all(this.#settling.keys());
   }
 
   async #loop(): Promise<void> {
     while (!this.#isStopped) {
-      await this.#look();
-      const pauseMs = this.#pauseMs(this.#failures);
+      const isWoken = this.#beginLook();
+      const isFound = await this.#look();
+      this.#fruitless = isWoken && !isFound ? this.#fruitless + 1 : 0;
+      this.#idleMs = Math.min(2 * this.#idleMs, this.#options.intervalMs);
+      const pauseMs = this.#failures > 0 ? this.#pauseMs(this.#failures) : this.#idleMs;
       if (!this.#isStopped) await this.#wakeUp.sleep(this.#hasMore ? Math.min(pauseMs, TURN_MS) : pauseMs);
     }
+  }
+
+  /** @returns whether something told it to look */
+  #beginLook(): boolean {
+    clearTimeout(this.#later?.timer);
+    this.#later = undefined;
+    this.#lookedAt = performance.now();
+    const isWoken = this.#isWoken;
+    this.#isWoken = false;
+    return isWoken;
+  }
+
+  get #soonMs(): number {
+    const { intervalMs, looksSooner } = this.#options;
+    return looksSooner?.() ? intervalMs / SOONER : intervalMs;
   }
 
   #pauseMs(failures: number): number {
@@ -76,22 +144,37 @@ export class RelayLoop implements Relayer {
     return Math.max(intervalMs, Math.min(intervalMs * 2 ** failures, LONGEST_PAUSE_MS));
   }
 
-  async #look(): Promise<void> {
-    const { store, stream, concurrency } = this.#options;
-    this.#hasMore = false;
+  /** @returns whether there was something that nobody served */
+  async #look(): Promise<boolean> {
+    const { store, concurrency } = this.#options;
     try {
       await store.checkSchema();
-      const due = (await store.dueStreams()).filter((one) => stream === undefined || one.stream === stream);
-      const waiting = inTurn(due, this.#lastBegun).filter((one) => !this.#isTaken(keyOf(one)));
+      const waiting = inTurn(await this.#findDue(), this.#lastBegun).filter((one) => !this.#isTaken(keyOf(one)));
       const room = concurrency - this.#active.size;
       this.#hasMore = waiting.length > room;
       if (!this.#isStopped) for (const one of waiting.slice(0, room)) this.#serve(one);
       if (this.#hasMore) this.#makeRoom(waiting.length - room);
       this.#failures = 0;
+      return waiting.length > 0;
     } catch (error) {
+      this.#looksAtAll = true;
       this.#failures += 1;
       this.#tell(error, "a relayer could not look for due calls", this.#failures);
+      return false;
     }
+  }
+
+  async #findDue(): Promise<DueStream[]> {
+    const { store, stream, intervalMs } = this.#options;
+    const named = [...this.#named];
+    this.#named.clear();
+    const isLongAgo = this.#lookedAt - this.#lookedAtAllAt >= intervalMs;
+    const isNamed = named.length > 0 && named.length <= MOST_NAMED;
+    if (isNamed && !this.#looksAtAll && !this.#hasMore && !isLongAgo) return store.dueAmong(named);
+    this.#looksAtAll = false;
+    this.#hasMore = false;
+    this.#lookedAtAllAt = this.#lookedAt;
+    return (await store.dueStreams()).filter((one) => stream === undefined || one.stream === stream);
   }
 
   #isTaken(key: string): boolean {
@@ -116,10 +199,21 @@ export class RelayLoop implements Relayer {
       .catch((error: unknown) => this.#failAt(due, key, error))
       .finally(() => {
         this.#active.delete(key);
-        if (this.#wokenMeanwhile.delete(key) || this.#hasMore) this.#wakeUp.ring();
+        const isWoken = this.#wokenMeanwhile.delete(key);
+        if (isWoken) this.#name(due);
+        if (isWoken || this.#hasMore) this.#wakeUp.ring();
+        else this.#lookSoon();
       });
     this.#active.set(key, { pass, since: performance.now(), ended });
     this.#lastBegun = key;
+  }
+
+  /** Where there was something there may soon be more. */
+  #lookSoon(): void {
+    const ms = this.#soonMs;
+    if (ms >= this.#options.intervalMs || this.#failures > 0) return;
+    this.#idleMs = ms;
+    this.#lookIn(ms);
   }
 
   async #relay(due: DueStream, key: string, pass: Pass): Promise<void> {
@@ -152,10 +246,6 @@ export class RelayLoop implements Relayer {
       logger.error({ err: fault }, "the onError of a relayer failed");
     });
   }
-}
-
-function keyOf({ strategy, stream }: DueStream): string {
-  return `${strategy} ${stream}`;
 }
 
 /** From the one after the last begun on: a stream that always has something to do keeps no other waiting. */

@@ -3,6 +3,20 @@ import type { Strategy } from "./call.js";
 import type { Logger } from "./logger.js";
 import type { Codec, Duration, Persist, Retry, SigningOptions } from "./settings.js";
 
+/** What wakes a relayer before its next poll. */
+export interface WakeUps {
+  /** A commit of this process. (Default: `true`) */
+  local?: boolean;
+  /**
+   * A commit of another process that has this on as well: by PostgreSQL's NOTIFY, which is sent after the commit on a connection
+   * of the outbox's own. While a relayer runs, the process listens on one connection more. Behind PgBouncer in transaction mode
+   * nothing arrives: the relayer finds that out, says so to the log, and polls. Where there is nothing to listen to (MySQL,
+   * MariaDB, `ownConnections: 0`, or such a pooler), a relayer that has found something looks again after a twentieth of its
+   * interval, and then ever later up to the interval. (Default: `true`)
+   */
+  notify?: boolean;
+}
+
 /** What `createOutbox` takes. */
 export interface OutboxOptions {
   /** A knex instance of client `pg`, `mysql2` or `carteiro/pglite`. The outbox never closes it. */
@@ -70,10 +84,18 @@ export interface OutboxOptions {
    * (Default: 60 s)
    */
   statementTimeout?: Duration;
+  /**
+   * On PostgreSQL, prepares what it sends again and again (at most 100 statements on each connection of its own), which spares
+   * the database much of their planning; on connections of yours only inserts, where they were seen to lead straight to their
+   * session. `false`: behind PgBouncer in transaction mode, where a prepared statement is not found again (before 1.21, or with
+   * `max_prepared_statements = 0`). An outbox that meets that on its own connections says so to the log, and goes on without.
+   * (Default: `true`)
+   */
+  prepareStatements?: boolean;
   /** How often a relayer looks for due calls, also within a stream that it serves; at least 1 ms. (Default: 1 s) */
   pollInterval?: Duration;
-  /** What else wakes a relayer: with `local`, a commit of this process. (Default: `{local: true}`) */
-  wakeUps?: { local?: boolean };
+  /** What else wakes a relayer. (Default: `{local: true, notify: true}`) */
+  wakeUps?: WakeUps;
   /**
    * Saves of one ordering key wait for each other's transactions, so that their order is that of the commits. `false`: they
    * don't, and a call that commits late may be overtaken. (Default: `true`)

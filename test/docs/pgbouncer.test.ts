@@ -82,6 +82,44 @@ describe.skipIf(missing !== "")("behind PgBouncer in transaction mode", () => {
     expect(failed.size).toBeGreaterThan(0);
   });
 
+  it("NOTIFY does not arrive: that is told once, and what others commit is found by polling", async () => {
+    const warnings: string[] = [];
+    const logger = { debug() {}, info() {}, warn: (_: object, line: string) => void warnings.push(line), error() {} };
+    const [relaying, saving] = [await open({ logger, tablePrefix: "deaf_" }), await open({ tablePrefix: "deaf_" })];
+    relaying.outbox.startRelayer();
+    await saving.outbox.transaction(() => saving.publish("a", 1));
+    await until("it ran", () => relaying.ran.length === 1);
+    await until("it is told", () => warnings.length > 0);
+    await saving.outbox.transaction(() => saving.publish("a", 2));
+    await until("the next one ran, too", () => relaying.ran.length === 2);
+    expect(warnings).toEqual([expect.stringMatching(/PgBouncer in transaction mode.*wakeUps: \{ notify: false \}/)]);
+  });
+
+  it.each([true, false])(
+    "with prepareStatements: %s all runs, and only what was prepared is told",
+    async (prepareStatements) => {
+      const warnings: string[] = [];
+      const logger = { debug() {}, info() {}, warn: (_: object, line: string) => void warnings.push(line), error() {} };
+      const options = { logger, prepareStatements, ownConnections: 6, wakeUps: { notify: false } };
+      const { outbox, ran, send, publish } = await open({ ...options, tablePrefix: `prepared_${prepareStatements}_` });
+      outbox.startRelayer();
+      await Promise.all(
+        Array.from({ length: 8 }, async (_, writer) => {
+          for (let n = 0; n < 20; n++) {
+            await outbox.transaction(async () => {
+              await send(writer * 20 + n);
+              await publish("abcd"[writer % 4]!, writer * 20 + n);
+            });
+          }
+        }),
+      );
+      await until("all have run", async () => (await outbox.calls.list({ limit: 1 })).length === 0);
+      expect(ran).toHaveLength(320);
+      const told = warnings.filter((line) => line.includes("prepareStatements: false"));
+      expect(told).toHaveLength(prepareStatements ? 1 : 0);
+    },
+  );
+
   it("a session's isolation level stays behind, for others too, unless ownConnections is 0", async () => {
     await queryPostgres(postgres.url, "alter database postgres set default_transaction_isolation = 'repeatable read'");
     await endSessions();

@@ -82,8 +82,8 @@ describeEachEngine("an outbox that ends", (engine) => {
     const closing = operator.close().then(() => (isClosed = true));
     await outboxes.rows();
     expect(isClosed).toBe(false);
-    // A commit wakes it.
-    const noted = holder.saveToOutbox(async () => {}, { name: "noted", strategy: "keep-order", stream: "notes" });
+    // A commit of the same stream wakes it.
+    const noted = holder.saveToOutbox(async () => {}, { name: "noted", strategy: "keep-order" });
     await holder.transaction(() => noted());
     expect(await changes).toEqual([
       { id: running.id, skipped: false },

@@ -100,20 +100,20 @@ describeEachServer("a process that is killed in the middle of a run", (engine) =
   it("leaves the keys that it had set aside to the next", async () => {
     const { outbox, publish, ran } = survivor();
     await outbox.transaction(async () => {
-      for (let n = 1; n <= 400; n++) await publish("a", n);
+      for (let n = 1; n <= 2000; n++) await publish("a", n);
       await publish("b", 1);
     });
     const worker = start("a1", 60_000);
     await until(
       "the slow key has stepped aside",
-      async () => worker.begun.includes("b1") && (await outboxes.rows()).length === 400,
+      async () => worker.begun.includes("b1") && (await outboxes.rows()).length === 2000,
     );
     await worker.kill();
     expect(await outboxes.table("keys").select("state")).toEqual([{ state: "busy" }]);
     await outboxes.expireLeases();
-    await outbox.transaction(() => publish("a", 401));
-    expect(await outbox.relay()).toMatchObject({ published: 401 });
-    expect(ran).toEqual(Array.from({ length: 401 }, (_, index) => `a${index + 1}`));
+    await outbox.transaction(() => publish("a", 2001));
+    expect(await outbox.relay()).toMatchObject({ published: 2001 });
+    expect(ran).toEqual(Array.from({ length: 2001 }, (_, index) => `a${index + 1}`));
     expect(await outboxes.table("keys")).toEqual([]);
   });
 });

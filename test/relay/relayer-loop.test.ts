@@ -23,7 +23,12 @@ function start(
     error: (_fields: object, message: string) => void errors.push(message),
   };
   const loop = new RelayLoop({
-    store: { checkSchema: () => Promise.resolve(), readClock: () => Promise.resolve(0), dueStreams },
+    store: {
+      checkSchema: () => Promise.resolve(),
+      readClock: () => Promise.resolve(0),
+      dueStreams,
+      dueAmong: async (streams) => (await dueStreams()).filter(({ stream }) => streams.includes(stream)),
+    },
     publishOnCommit: {
       relay: serve,
     } as unknown as LoopOptions["publishOnCommit"],
@@ -270,4 +275,152 @@ it("stops once what it serves has ended, and begins nothing more", async () => {
   end.resolve();
   await stopping;
   expect(served).toBe(2);
+});
+
+it("looks sooner after something was found, where nothing tells of new calls, and no oftener than else while idle", async () => {
+  const looks: number[] = [];
+  let due: DueStream[] = [];
+  const begin = Date.now();
+  const { loop } = start(
+    async () => {
+      looks.push(Date.now() - begin);
+      return due;
+    },
+    async () => {
+      due = [];
+      return false;
+    },
+    { looksSooner: () => true },
+  );
+  await vi.advanceTimersByTimeAsync(2500);
+  expect(looks).toEqual([0, 1000, 2000]);
+  due = orders("a");
+  await vi.advanceTimersByTimeAsync(4500);
+  expect(looks.slice(3)).toEqual([3000, 3050, 3150, 3350, 3750, 4550, 5550, 6550]);
+  await loop.stop();
+});
+
+it("looks soon after it has served a stream for long", async () => {
+  const looks: number[] = [];
+  const served = deferred<boolean>();
+  const begin = Date.now();
+  const { loop } = start(
+    async () => {
+      looks.push(Date.now() - begin);
+      return looks.length === 1 ? orders("a") : [];
+    },
+    () => served.promise,
+    { looksSooner: () => true },
+  );
+  await vi.advanceTimersByTimeAsync(10_100);
+  looks.length = 1;
+  served.resolve(false);
+  await vi.advanceTimersByTimeAsync(400);
+  expect(looks.slice(1)).toEqual([10_150, 10_250, 10_450]);
+  await loop.stop();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("looks ever later, up to 64 ms after the last time, while it is woken for what others serve", async () => {
+  const looks: number[] = [];
+  let due: DueStream[] = [];
+  const { loop } = start(async () => {
+    looks.push(Date.now());
+    return due;
+  });
+  await vi.advanceTimersByTimeAsync(500);
+  looks.length = 0;
+  for (let ms = 0; ms < 400; ms++) {
+    loop.wake(orders("theirs"));
+    await vi.advanceTimersByTimeAsync(1);
+  }
+  const pauses = () => looks.slice(1).map((at, index) => at - looks[index]!);
+  expect(pauses().slice(0, 8)).toEqual([2, 4, 8, 16, 32, 64, 64, 64]);
+  due = orders("theirs");
+  await vi.advanceTimersByTimeAsync(100);
+  due = [];
+  looks.length = 0;
+  loop.wake(orders("theirs"));
+  await vi.advanceTimersByTimeAsync(1);
+  expect(looks).toHaveLength(1);
+  await loop.stop();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("is woken at once after a quiet interval, also where it was woken in vain before", async () => {
+  const looks: number[] = [];
+  const { loop } = start(async () => {
+    looks.push(Date.now());
+    return [];
+  });
+  for (let n = 0; n < 10; n++) {
+    loop.wake();
+    await vi.advanceTimersByTimeAsync(100);
+  }
+  await vi.advanceTimersByTimeAsync(1001);
+  const before = looks.length;
+  loop.wake();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(looks).toHaveLength(before + 1);
+  await loop.stop();
+});
+
+it("looks for nothing that it serves already, until that has ended, nor for another stream than its own", async () => {
+  let looks = 0;
+  const served = deferred<boolean>();
+  const { loop } = start(
+    async () => {
+      looks += 1;
+      return looks === 1 ? orders("a") : [];
+    },
+    () => served.promise,
+    { stream: "a" },
+  );
+  await vi.advanceTimersByTimeAsync(10);
+  loop.wake(orders("a", "b"));
+  await vi.advanceTimersByTimeAsync(10);
+  expect(looks).toBe(1);
+  served.resolve(false);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(looks).toBe(2);
+  loop.wake(orders("b"));
+  await vi.advanceTimersByTimeAsync(10);
+  expect(looks).toBe(2);
+  loop.wake(orders("a", "b"));
+  await vi.advanceTimersByTimeAsync(1);
+  expect(looks).toBe(3);
+  await loop.stop();
+});
+
+it("looks at the streams alone that it is woken for, and at all of them once in an interval all the same", async () => {
+  const looks: string[] = [];
+  const store: LoopOptions["store"] = {
+    checkSchema: () => Promise.resolve(),
+    readClock: () => Promise.resolve(0),
+    dueStreams: () => Promise.resolve(orders(...(looks.push("all") > 10 ? ["missed"] : []))),
+    dueAmong: (streams) => Promise.resolve(orders(...(looks.push(streams.join()) > 0 ? streams : []))),
+  };
+  const served: string[] = [];
+  const serve = async (stream: string) => served.push(stream) < 0;
+  const { loop } = start(async () => [], serve, { store });
+  await vi.advanceTimersByTimeAsync(1);
+  for (const streams of [orders("a"), orders("b", "c"), orders("a", "b", "c", "d", "e")]) {
+    loop.wake(streams);
+    await vi.advanceTimersByTimeAsync(10);
+  }
+  loop.wake([{ stream: "a", strategy: "publish-on-commit" }]);
+  await vi.advanceTimersByTimeAsync(10);
+  loop.wake();
+  await vi.advanceTimersByTimeAsync(10);
+  expect(looks).toEqual(["all", "a", "b,c", "all", "all", "all"]);
+  expect(served).toEqual(["a", "b", "c"]);
+  looks.length = 0;
+  for (let ms = 0; ms < 3500; ms += 100) {
+    loop.wake(orders("a"));
+    await vi.advanceTimersByTimeAsync(100);
+  }
+  expect(looks.filter((look) => look === "all").length).toBe(3);
+  expect(looks.length).toBeGreaterThanOrEqual(35);
+  expect(served).toContain("missed");
+  await loop.stop();
 });

@@ -71,7 +71,7 @@ describeEachEngine("a relayer", (engine) => {
   });
 
   it("does not hear of commits where wake-ups are switched off, and finds them by polling", async () => {
-    const outbox = outboxes.open({ wakeUps: { local: false }, pollInterval: "1h" });
+    const outbox = outboxes.open({ wakeUps: { local: false, notify: false }, pollInterval: "1h" });
     const { publish, ran } = wrap(outbox);
     await outbox.transaction(() => publish(1));
     const relayer = outbox.startRelayer();

@@ -147,7 +147,8 @@ describe("the keeper of a stream's lease", () => {
     ])("a lease is lost when it has ended and every answer %s; what runs is aborted", async (_how, answer) => {
       vi.useFakeTimers();
       const { keeper, lost } = keeperOf(answer);
-      const aborted = keeper.under((abort) => new Promise((resolve) => (abort.signal.onabort = resolve)));
+      const { signal } = keeper.begin();
+      const aborted = new Promise((resolve) => (signal.onabort = resolve));
       await vi.advanceTimersByTimeAsync(LEASE_MS - 1);
       expect([keeper.isSure, keeper.isLost]).toEqual([true, false]);
       await vi.advanceTimersByTimeAsync(1);

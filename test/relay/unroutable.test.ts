@@ -57,7 +57,7 @@ describeEachEngine("a call whose function is not known here", (engine) => {
     const { old, newer, publish, announce, ran } = openOldAndNew();
     await newer.transaction(async () => {
       await announce("a", 1);
-      for (let n = 2; n <= 300; n++) await publish("a", n);
+      for (let n = 2; n <= 1200; n++) await publish("a", n);
       for (let n = 1; n <= 700; n++) await publish(`b${n % 7}`, n);
     });
     expect(await old.relay()).toMatchObject({ published: 700, unroutable: 1 });
