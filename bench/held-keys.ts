@@ -1,8 +1,9 @@
 /** What keys that stand aside cost the others of their stream: `npm run bench:held-keys`. */
 import { performance } from "node:perf_hooks";
 import { createOutbox, type Outbox, type SavedFunction } from "../src/index.js";
-import { compare } from "./rounds.js";
-import { type BenchServer, onEachServer } from "./servers.js";
+import { compare } from "./harness/rounds.js";
+import { onEachServer } from "./harness/servers.js";
+import { type BenchServer } from "./harness/types.js";
 
 const ROUNDS = 9;
 const CALLS_BEHIND = 100_000;

@@ -2,8 +2,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import { createOutbox } from "../src/index.js";
-import { compare, type Variant } from "./rounds.js";
-import { type BenchServer, onEachServer } from "./servers.js";
+import { compare, type Variant } from "./harness/rounds.js";
+import { onEachServer } from "./harness/servers.js";
+import { type BenchServer } from "./harness/types.js";
 
 const WRITERS = 8;
 const ROUNDS = 7;

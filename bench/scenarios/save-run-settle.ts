@@ -1,0 +1,28 @@
+import type { CarteiroSaveOptions } from "../contenders/carteiro-save.js";
+import type { Scenario } from "../harness/types.js";
+
+export const scenario: Scenario = {
+  name: "save-run-settle",
+  title: "Save, run and settle publish-on-commit calls, 8 writers, against saving alone",
+  unit: "tx/s",
+  engines: ["postgresql", "mysql"],
+  // Short, and many: what else the machine does comes in bursts, which a long round would give to one contender alone.
+  roundMs: 1000,
+  rounds: 15,
+  contenders: [
+    {
+      name: "saved, run and settled",
+      role: "ours",
+      file: "carteiro-save",
+      options: { strategy: "publish-on-commit", runs: true } satisfies CarteiroSaveOptions,
+    },
+    {
+      name: "saved alone",
+      role: "limit",
+      file: "carteiro-save",
+      options: { strategy: "publish-on-commit", runs: false } satisfies CarteiroSaveOptions,
+    },
+  ],
+  targets: [{ contender: "saved, run and settled", against: "saved alone", atLeast: 0.85 }],
+  notes: ["A round ends when all that was saved in it has been run and settled, in the process that saved it."],
+};
