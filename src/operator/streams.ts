@@ -26,9 +26,9 @@ export class StreamsOperator {
 
   /**
    * Begins no more runs of a stream, in any process, until it is resumed; its calls are saved as ever. Resolves once whoever
-   * serves it has dropped what it had read ahead. `running` calls go on to their end; a claim of publish-on-commit calls that
-   * was on its way at that very moment may begin a few more. Calls of `persist: "on-failure"` are not stored, and run all the
-   * same.
+   * serves it has dropped what it had read ahead. `running` calls go on to their end. Publish-on-commit calls that a relay has
+   * claimed count as such and may begin: as many as it runs in 20 ms, at most 500, and those of a claim on its way. Calls of
+   * `persist: "on-failure"` are not stored, and run all the same.
    *
    * @throws {@link NotMigratedError} the tables are missing
    * @throws {@link InvalidOptionError} naming the option

@@ -3,12 +3,13 @@ import { decodePayload } from "../codec.js";
 import { RunTimeoutError, UndecodablePayloadError } from "../errors.js";
 import type { FunctionDefinition, Registry } from "../registry.js";
 import type { Signing } from "../signing.js";
+import { textOf } from "../store/key-name.js";
 import type { StoredCall } from "../store/stored-call.js";
 import type { Call, Headers } from "../types.js";
 import { RunningCall, withCurrentCall } from "./current-call.js";
 import type { LazyAbort } from "./lazy-abort.js";
 import type { Limited, Overtime } from "./overtime.js";
-import type { Runs } from "./runs.js";
+import type { Generation, Runs } from "./runs.js";
 
 /** How a run ended. `call` carries the arguments as far as they could be decoded. */
 export interface Outcome {
@@ -63,6 +64,8 @@ export function run(
   return new Promise((resolve) => start(stored, definition, abort, context, { ended: resolve }));
 }
 
+const SUCCEEDED: Outcome["result"] = { kind: "succeeded" };
+
 class Run implements Limited {
   readonly #stored: StoredCall;
   readonly #definition: FunctionDefinition;
@@ -71,6 +74,7 @@ class Run implements Limited {
   readonly #listener: RunListener;
   readonly #call: Call;
   readonly #startedAt = performance.now();
+  #generation: Generation | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #abandonment: NodeJS.Timeout | undefined;
   hasEnded = false;
@@ -92,13 +96,13 @@ class Run implements Limited {
 
   start(): void {
     const { context, runs, overtime } = this.#context;
-    runs.begin(this);
+    this.#generation = runs.begin();
     overtime.watch(this);
     const current = new RunningCall(this.#call, this.#stored, this.#abort);
     const failed = (error: unknown) => this.#end({ kind: "failed", error, isAbandoned: false });
     try {
       const running = context.runInAsyncScope(() => withCurrentCall(current, () => this.#execute()));
-      running.then(() => this.#end({ kind: "succeeded" }), failed);
+      running.then(() => this.#end(SUCCEEDED), failed);
     } catch (error) {
       queueMicrotask(() => failed(error));
     }
@@ -153,13 +157,14 @@ class Run implements Limited {
     this.hasEnded = true;
     clearTimeout(this.#timeout);
     clearTimeout(this.#abandonment);
-    this.#context.runs.end(this);
+    this.#context.runs.end(this.#generation as Generation);
     const durationMs = performance.now() - this.#startedAt;
     this.#listener.ended({ call: this.#call, attempt: this.#stored.attempts + 1, durationMs, result });
   }
 }
 
 const NONE: readonly unknown[] = [];
+const NO_HEADERS: Headers = Object.freeze({});
 
 /** A stored call as events show it, its arguments not decoded yet. */
 export function toCall(stored: StoredCall): Call {
@@ -172,13 +177,15 @@ export function toCall(stored: StoredCall): Call {
     headers: parseHeaders(stored.headers) ?? {},
     createdAt: new Date(stored.createdAtMs),
   };
-  if (stored.orderingKey.length > 0) call.orderingKey = stored.orderingKey.toString();
+  const { keyName } = stored as { keyName?: string };
+  const orderingKey = keyName === undefined ? stored.orderingKey.toString() : textOf(keyName);
+  if (orderingKey !== "") call.orderingKey = orderingKey;
   return call;
 }
 
 /** @returns undefined where the text is not what is stored for headers: somebody has edited the table */
 export function parseHeaders(text: string): Headers | undefined {
-  if (text === "{}") return {};
+  if (text === "{}") return NO_HEADERS;
   try {
     const headers: unknown = JSON.parse(text);
     const isObject = typeof headers === "object" && headers !== null && !Array.isArray(headers);

@@ -90,6 +90,9 @@ export interface Dialect {
   contains(column: string, text: string): { sql: string; binding: Binding };
   /** `column` is one of the list that a single binding holds; the list is not empty. */
   among(column: string): string;
+  /** An ordering key as a driver reads it with the least effort, and its name (see `nameOf`) from what it gave. */
+  keyColumn(column: string): string;
+  keyName(value: unknown): string;
   /** Seqs as the binding of `among`: many of them, and often. */
   seqs(seqs: readonly Seq[]): Binding;
   /** The calls `alias` that these leases still hold; not empty. */

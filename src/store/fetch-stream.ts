@@ -1,10 +1,13 @@
 import type { Database } from "./database.js";
 import { isTrue, type Seq } from "./dialect.js";
 import { type CallRow, callColumns, type StoredCall, toBuffer, toStoredCall } from "./stored-call.js";
+import { nameOf } from "./key-name.js";
 import type { StreamLease } from "./serve-stream.js";
 
 /** A keep-order call as a pass meets it. */
 export interface QueuedCall extends StoredCall {
+  /** Its ordering key: see `nameOf`. */
+  keyName: string;
   isDue: boolean;
 }
 
@@ -148,5 +151,6 @@ export function payloadAhead(alias: string, isWanted?: string): string {
 }
 
 function toQueuedCall(row: QueuedRow, { stream, fence }: StreamLease): QueuedCall {
-  return Object.assign(toStoredCall(row, { stream, fence, strategy: "keep-order" }), { isDue: isTrue(row.is_due) });
+  const call = toStoredCall(row, { stream, fence, strategy: "keep-order" });
+  return Object.assign(call, { isDue: isTrue(row.is_due), keyName: nameOf(call.orderingKey) });
 }

@@ -1,5 +1,6 @@
 import type { Binding, Connection, Result } from "./database.js";
 import type { CallLease, Dialect } from "./dialect.js";
+import { nameOf } from "./key-name.js";
 import type { RawConnection, RawSocket } from "./statement-timeout.js";
 
 /** ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, and MariaDB's ER_CHECKREAD. */
@@ -36,6 +37,8 @@ export const mysql: Dialect = {
   },
   among: (column) => `${column} in (?)`,
 
+  keyColumn: (column) => column,
+  keyName: (value) => nameOf(value as Buffer),
   seqs: (seqs) => seqs,
 
   held(alias, leases: readonly CallLease[]) {

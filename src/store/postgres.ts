@@ -32,6 +32,9 @@ export const postgres: Dialect = {
   contains: (column, text) => ({ sql: `strpos(${column}, ?) > 0`, binding: text }),
   among: (column) => `${column} = any(?)`,
 
+  // The driver takes three times as long for bytes as for a text.
+  keyColumn: (column) => `encode(${column}, 'escape')`,
+  keyName: (value) => unescaped(value as string),
   // As one text: of a list the driver escapes each element (seen: 1.5 µs of each call that is settled).
   seqs: (seqs) => `{${seqs.join(",")}}`,
 
@@ -156,6 +159,14 @@ export const postgres: Dialect = {
   isContention: (error) => CONTENTION.has(codeOf(error)),
   isDuplicate: (error) => codeOf(error) === "23505",
 };
+
+/** Bytes beyond ASCII, and backslashes, are escaped in what `encode` gives. */
+function unescaped(text: string): string {
+  if (!text.includes("\\")) return text;
+  return text.replace(/\\(\\|[0-7]{3})/g, (_, code: string) =>
+    code === "\\" ? code : String.fromCharCode(Number.parseInt(code, 8)),
+  );
+}
 
 function assigned(set: Readonly<Record<string, string>>): string {
   return Object.entries(set)

@@ -2,7 +2,8 @@ import type { Database } from "./database.js";
 import { isTrue, type Seq } from "./dialect.js";
 import { keyOfCall, payloadAhead, type QueuedCall } from "./fetch-stream.js";
 import type { StreamLease } from "./serve-stream.js";
-import { type CallRow, callColumns, noCall, toStoredCall } from "./stored-call.js";
+import { LineCall } from "./line-call.js";
+import { type CallRow, callColumns, noCall } from "./stored-call.js";
 
 /** What follows in the line behind a call that was read before. */
 export interface Ahead {
@@ -51,7 +52,7 @@ export async function readAhead(
        count(*) as count_before, ${dialect.joined("c.seq")} as seqs_before, ${dialect.epochMs(dialect.now)} as read_ms
      from ${tables.calls} c ${dialect.useIndex("calls_line")} where ${line} and c.seq <= ?
      union all
-     (select ${callColumns(dialect, "c", payloadAhead("c", "k.stream is null"), KNOWN)},
+     (select ${callColumns(dialect, "c", payloadAhead("c", "k.stream is null"), KNOWN, dialect.keyColumn("c.ordering_key"))},
         case when c.due_at > ${dialect.now} then 0 = 1 end, case when k.stream is not null then 1 = 1 end, null, null, null, null
       from ${tables.calls} c ${dialect.useIndex("calls_line")} left join ${keyOfCall(db)}
       where ${line} and c.seq > ? order by c.seq limit ?)`,
@@ -64,14 +65,10 @@ export async function readAhead(
   if (!look || !isTrue(look.is_usual) || found.some(({ is_aside }) => is_aside !== null)) return undefined;
   const before = look.seqs_before === null ? [] : look.seqs_before.split(",");
   if (before.length !== Number(look.count_before)) return undefined;
-  const known = {
-    stream: lease.stream,
-    strategy: "keep-order",
-    fence: lease.fence,
-    nowMs: Number(look.read_ms),
-  } as const;
   // A union keeps its parts' order, but does not promise to.
   if (found.some(({ seq }, place) => Number(seq) <= Number(found[place - 1]?.seq ?? after))) return undefined;
-  const calls = found.map((row) => Object.assign(toStoredCall(row, known), { isDue: row.is_due === null }));
+  const nowMs = Number(look.read_ms);
+  const read = { stream: lease.stream, fence: lease.fence, nowMs, clockOffsetMs: nowMs - Date.now() };
+  const calls = found.map((row) => new LineCall(row, dialect.keyName(row.ordering_key), row.is_due === null, read));
   return { calls, before };
 }

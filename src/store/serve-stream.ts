@@ -102,10 +102,11 @@ export async function settleStream(
   lease: StreamLease,
   settlements: readonly StreamSettlement[],
 ): Promise<boolean> {
-  const seqs = (kind: "delete" | "mark-sent") =>
-    settlements.flatMap((settlement) => (settlement.kind === kind ? [settlement.seq] : []));
-  const deleted = seqs("delete");
-  const sent = seqs("mark-sent");
+  const [deleted, sent]: [Seq[], Seq[]] = [[], []];
+  for (const settlement of settlements) {
+    if (settlement.kind === "delete") deleted.push(settlement.seq);
+    else if (settlement.kind === "mark-sent") sent.push(settlement.seq);
+  }
   if (db.dialect.returning && deleted.length === settlements.length) return deleteUnderLease(db, lease, deleted);
   return db.transaction(async (connection) => {
     if (!(await lockLease(db, connection, lease))) return false;

@@ -66,22 +66,29 @@ export function callColumns(
   alias: string,
   payload = `${alias}.payload`,
   known: readonly (keyof Known)[] = [],
+  orderingKey = `${alias}.ordering_key`,
 ): string {
-  return columnsOf(dialect, alias, payload, known)
+  return columnsOf(dialect, alias, payload, known, orderingKey)
     .map(([name, expression]) => `${expression} as ${name}`)
     .join(", ");
 }
 
 /** As many columns, for a row that is no call. */
 export function noCall(dialect: Dialect, known: readonly (keyof Known)[]): string {
-  return columnsOf(dialect, "c", "", known)
+  return columnsOf(dialect, "c", "", known, "")
     .map(([name]) => `null as ${name}`)
     .join(", ");
 }
 
 type Column = [name: string, expression: string];
 
-function columnsOf(dialect: Dialect, alias: string, payload: string, known: readonly (keyof Known)[]): Column[] {
+function columnsOf(
+  dialect: Dialect,
+  alias: string,
+  payload: string,
+  known: readonly (keyof Known)[],
+  orderingKey: string,
+): Column[] {
   const plain = (name: string): Column => [name, `${alias}.${name}`];
   const unlessKnown = (name: keyof Known, column: Column): Column[] => (known.includes(name) ? [] : [column]);
   const unlessUsual = (name: string, usual: string): Column => [name, `nullif(${alias}.${name}, ${usual})`];
@@ -89,7 +96,8 @@ function columnsOf(dialect: Dialect, alias: string, payload: string, known: read
     ...["seq", "id", "function_name"].map(plain),
     ...unlessKnown("stream", plain("stream")),
     ...unlessKnown("strategy", plain("strategy")),
-    ...["ordering_key", "codec", "signature"].map(plain),
+    ["ordering_key", orderingKey],
+    ...["codec", "signature"].map(plain),
     unlessUsual("version", "1"),
     unlessUsual("headers", "'{}'"),
     unlessUsual("attempts", "0"),

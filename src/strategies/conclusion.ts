@@ -49,11 +49,13 @@ function sent(
   return {
     settlement: { kind: definition.deleteAfterSend ? "delete" : "mark-sent", seq },
     goesOn: true,
-    report() {
-      parts.pass.count("published");
-      reportOutcome(parts, outcome, "relay", undefined, false);
-    },
+    report: () => reportSent(parts, outcome),
   };
+}
+
+export function reportSent(parts: ConclusionParts, outcome: Outcome): void {
+  parts.pass.count("published");
+  reportOutcome(parts, outcome, "relay", undefined, false);
 }
 
 /** The head is not to be tried again, by its retry policy or since it has ended its process too often. */

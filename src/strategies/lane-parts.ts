@@ -1,3 +1,4 @@
+import type { Outcome } from "../run/run.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
 import type { StreamLease, StreamSettlement } from "../store/serve-stream.js";
 import type { Store } from "../store/store.js";
@@ -27,8 +28,13 @@ export type LaneKind = "line" | "aside";
 
 export interface LaneSettlement {
   lane: Lane;
+  /** Calls of one key are settled in their order. */
+  key: string;
   settlement: StreamSettlement;
+  /** Is called once that is written down. */
   report?: (() => void) | undefined;
+  /** Of a run that succeeded, to be reported then. */
+  outcome?: Outcome;
 }
 
 /** Whether it was written down: `false` where the lease is lost. */

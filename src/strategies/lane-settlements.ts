@@ -1,5 +1,4 @@
 import { Batches } from "../run/batches.js";
-import { nameOf } from "./key-name.js";
 import type { LaneSettlement } from "./lane-parts.js";
 import type { LineCursor } from "./line-cursor.js";
 import type { StreamSettler } from "./stream-settler.js";
@@ -18,13 +17,12 @@ export class LaneSettlements {
   }
 
   add(outcome: LaneSettlement): void {
-    if (outcome.settlement.kind === "hold") this.#cursor.hold(nameOf(outcome.lane.key));
+    if (outcome.settlement.kind === "hold") this.#cursor.hold(outcome.lane.name);
     this.#batches.add(outcome);
   }
 
   async #settle(outcomes: readonly LaneSettlement[]): Promise<void> {
-    const settlements = outcomes.map(({ lane, settlement }) => ({ key: nameOf(lane.key), settlement }));
-    const settled = await this.#settler.settle(settlements);
+    const settled = await this.#settler.settle(outcomes);
     outcomes.forEach((outcome, index) => {
       this.#leaveLine(outcome);
       outcome.lane.settled(outcome, settled[index] ?? false);
@@ -34,7 +32,7 @@ export class LaneSettlements {
   #leaveLine({ lane, settlement }: LaneSettlement): void {
     if (settlement.kind === "hold") {
       this.#cursor.leave(settlement.head.seq);
-      this.#cursor.held(nameOf(lane.key));
+      this.#cursor.held(lane.name);
     } else if ("seq" in settlement && settlement.kind !== "begin-suspect") this.#cursor.leave(settlement.seq);
   }
 }

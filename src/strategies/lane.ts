@@ -3,9 +3,10 @@ import type { LazyAbort } from "../run/lazy-abort.js";
 import { type Outcome, run, type RunListener, start } from "../run/run.js";
 import type { SlotWaiter } from "../run/slots.js";
 import type { Seq } from "../store/dialect.js";
+import { keyOf } from "../store/key-name.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
 import type { HeldHead, StreamSettlement } from "../store/serve-stream.js";
-import { afterRun, type Conclusion, exhausted, notDue, unroutable } from "./conclusion.js";
+import { afterRun, type Conclusion, exhausted, notDue, reportSent, unroutable } from "./conclusion.js";
 import type { LaneKind, LaneParts, LaneSettled, LaneSettlement } from "./lane-parts.js";
 
 /** Runs that have ended and are not settled yet: they would be repeated after a crash. */
@@ -22,7 +23,8 @@ const NONE: readonly Seq[] = [];
  * promise for each step, a drain took several times as long.
  */
 export class Lane implements SlotWaiter, RunListener {
-  readonly key: Buffer;
+  /** Of its ordering key. */
+  readonly name: string;
   readonly wanted = 1;
   readonly #parts: LaneParts;
   readonly #kind: LaneKind;
@@ -49,9 +51,9 @@ export class Lane implements SlotWaiter, RunListener {
    * @param calls the first ones of the key, in order, from its head
    * @param kind `aside` where the key stands aside: what follows is read by the key
    */
-  constructor(parts: LaneParts, key: Buffer, calls: QueuedCall[], kind: LaneKind) {
+  constructor(parts: LaneParts, name: string, calls: QueuedCall[], kind: LaneKind) {
     this.#parts = parts;
-    this.key = key;
+    this.name = name;
     this.#calls = calls;
     this.#kind = kind;
     this.#isAside = kind === "aside";
@@ -65,6 +67,10 @@ export class Lane implements SlotWaiter, RunListener {
     return !this.#isDropped && !this.#parts.pass.isOver && !this.#parts.keeper.isLost && !this.#failure;
   }
 
+  get key(): Buffer {
+    return keyOf(this.name);
+  }
+
   get isAside(): boolean {
     return this.#isAside;
   }
@@ -74,10 +80,10 @@ export class Lane implements SlotWaiter, RunListener {
     return this.#calls;
   }
 
-  /** The next calls of the key. @returns false where it cannot take them */
-  append(calls: readonly QueuedCall[]): boolean {
+  /** The next call of the key. @returns false where it cannot take it */
+  append(call: QueuedCall): boolean {
     if (this.#isAside || this.#state === "over" || !this.#goesOn) return false;
-    this.#calls.push(...calls);
+    this.#calls.push(call);
     if (this.#state === "resting") {
       this.#state = "going";
       this.#advance();
@@ -205,7 +211,16 @@ export class Lane implements SlotWaiter, RunListener {
     keeper.end(this.#abort as LazyAbort);
     this.#runsSince = undefined;
     slots.give();
-    this.#conclude(afterRun(this.#parts, call, definition, outcome));
+    if (outcome.result.kind === "succeeded") this.#sent(call.seq, definition, outcome);
+    else this.#conclude(afterRun(this.#parts, call, definition, outcome));
+  }
+
+  /** The usual case, with the fewest objects: the next call follows at once, and the settlements of many go together. */
+  #sent(seq: Seq, definition: FunctionDefinition, outcome: Outcome): void {
+    this.#settling += 1;
+    const settlement = { kind: definition.deleteAfterSend ? "delete" : "mark-sent", seq } as const;
+    this.#parts.settle({ lane: this, key: this.name, settlement, outcome });
+    this.#goOn(true);
   }
 
   /** In its turn, which ends when all is settled: the next suspect may end the process. */
@@ -264,14 +279,15 @@ export class Lane implements SlotWaiter, RunListener {
 
   #settle(settlement: StreamSettlement, report?: () => void): void {
     this.#settling += 1;
-    this.#parts.settle({ lane: this, settlement, report });
+    this.#parts.settle({ lane: this, key: this.name, settlement, report });
   }
 
   /** By whom `settle` had it written down. */
-  settled({ settlement, report }: LaneSettlement, settled: LaneSettled): void {
+  settled({ settlement, report, outcome }: LaneSettlement, settled: LaneSettled): void {
     if (settled === true) {
       if ("seq" in settlement && settlement.kind !== "begin-suspect") this.#forget(settlement.seq);
       try {
+        if (outcome) reportSent(this.#parts, outcome);
         report?.();
       } catch (error) {
         // A logger that throws.

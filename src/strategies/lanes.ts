@@ -1,5 +1,4 @@
 import type { QueuedCall } from "../store/fetch-stream.js";
-import { nameOf } from "./key-name.js";
 import { Lane } from "./lane.js";
 import type { LaneKind, LaneParts } from "./lane-parts.js";
 
@@ -21,8 +20,9 @@ export class Lanes {
     return this.#lanes.values();
   }
 
-  of(key: Buffer): Lane | undefined {
-    return this.#lanes.get(nameOf(key));
+  /** @param name of its key */
+  get(name: string): Lane | undefined {
+    return this.#lanes.get(name);
   }
 
   /** Those that stand aside. */
@@ -30,15 +30,16 @@ export class Lanes {
     return [...this].flatMap((lane) => (lane.isAside ? [lane.key] : []));
   }
 
-  start(key: Buffer, calls: QueuedCall[], kind: LaneKind): void {
-    const lane = new Lane(this.#parts, key, calls, kind);
-    this.#lanes.set(nameOf(key), lane);
-    lane.start();
+  /** One that is not started yet. */
+  open(name: string, calls: QueuedCall[], kind: LaneKind): Lane {
+    const lane = new Lane(this.#parts, name, calls, kind);
+    this.#lanes.set(name, lane);
+    return lane;
   }
 
   /** @param isFailure nothing more is begun then, which who waits has to see */
   end(lane: Lane, isFailure: boolean): void {
-    this.#lanes.delete(nameOf(lane.key));
+    this.#lanes.delete(lane.name);
     if (this.#onFew && (isFailure || this.#lanes.size <= this.#onFew.most)) this.#onFew.tell();
   }
 

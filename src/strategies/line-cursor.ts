@@ -1,7 +1,6 @@
 import type { Seq } from "../store/dialect.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
 import type { Ahead } from "../store/read-ahead.js";
-import { nameOf } from "./key-name.js";
 
 /** Calls of a line that are known here, each until it has left the line; and how far the line was read, where none is missing up to there. */
 export class LineCursor {
@@ -39,8 +38,8 @@ export class LineCursor {
     return this.#known.has(String(seq));
   }
 
-  know(calls: readonly QueuedCall[]): void {
-    for (const { seq } of calls) this.#known.add(String(seq));
+  know({ seq }: QueuedCall): void {
+    this.#known.add(String(seq));
   }
 
   /** It is not in the line any more. */
@@ -93,9 +92,7 @@ export class LineCursor {
   }
 
   #isComplete({ before, calls }: Ahead): boolean {
-    return (
-      before.every((seq) => this.#known.has(seq)) && !calls.some((call) => this.#held.has(nameOf(call.orderingKey)))
-    );
+    return before.every((seq) => this.#known.has(seq)) && !calls.some((call) => this.#held.has(call.keyName));
   }
 
   /** Resolves when no more than this are known; one waiter at a time. */

@@ -1,5 +1,4 @@
 import type { QueuedCall } from "../store/fetch-stream.js";
-import { nameOf } from "./key-name.js";
 
 /**
  * The first of these calls: what came after the moment by which calls are due is the next pass's, with all that follows of its
@@ -11,7 +10,7 @@ export function partOfPass(calls: QueuedCall[], dueByMs: number | undefined): Qu
   if (dueByMs === undefined) return calls;
   const ended = new Set<string>();
   return calls.filter((call) => {
-    const name = nameOf(call.orderingKey);
+    const name = call.keyName;
     if (call.createdAtMs > dueByMs) ended.add(name);
     return !ended.has(name);
   });

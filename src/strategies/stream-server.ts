@@ -2,10 +2,11 @@ import type { Pass } from "../run/pass.js";
 import type { StreamLease, StreamSettlement } from "../store/serve-stream.js";
 import { stubbornly } from "../run/stubbornly.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
+import type { Lane } from "./lane.js";
 import type { LaneParts } from "./lane-parts.js";
 import { LaneSettlements } from "./lane-settlements.js";
 import { Lanes } from "./lanes.js";
-import { nameOf } from "./key-name.js";
+import { nameOf } from "../store/key-name.js";
 import { LineCursor } from "./line-cursor.js";
 import { partOfPass } from "./part-of-pass.js";
 import type { StrategyParts } from "./parts.js";
@@ -244,33 +245,27 @@ export class StreamServer {
       this.#lanes.keysAside,
     );
     for (const { key, head } of due) {
-      if (this.#lanes.of(key) || (head && partOfPass([head], this.#dueByMs).length === 0)) continue;
-      if (head) this.#lanes.start(key, [head], "aside");
+      if (this.#lanes.get(nameOf(key)) || (head && partOfPass([head], this.#dueByMs).length === 0)) continue;
+      if (head) this.#lanes.open(head.keyName, [head], "aside").start();
       else await this.#settler.settleUnrun([{ kind: "release", key }]);
     }
   }
 
   /** @returns whether each of the calls has a lane now */
   #startLanes(calls: QueuedCall[]): boolean {
-    const byKey = new Map<string, QueuedCall[]>();
+    let haveLanes = true;
+    const opened: Lane[] = [];
     for (const call of calls) {
       if (this.#cursor.isKnown(call)) continue;
-      const name = nameOf(call.orderingKey);
-      const queue = byKey.get(name);
-      if (queue) queue.push(call);
-      else byKey.set(name, [call]);
-    }
-    let haveLanes = true;
-    for (const queue of byKey.values()) {
-      this.#cursor.know(queue);
-      const { orderingKey } = queue[0] as QueuedCall;
-      const lane = this.#lanes.of(orderingKey);
-      if (lane === undefined) this.#lanes.start(orderingKey, queue, "line");
-      else if (!lane.append(queue)) {
-        this.#cursor.forget(queue);
+      const lane = this.#lanes.get(call.keyName);
+      if (lane === undefined) opened.push(this.#lanes.open(call.keyName, [call], "line"));
+      else if (!lane.append(call)) {
         haveLanes = false;
+        continue;
       }
+      this.#cursor.know(call);
     }
+    for (const lane of opened) lane.start();
     return haveLanes;
   }
 

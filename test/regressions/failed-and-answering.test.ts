@@ -19,6 +19,7 @@ it("who serves a stream answers to a person's changes also after an outcome coul
   const inLine = (seq: number, functionName: string) => ({
     ...storedCall({ ...order, seq, functionName, orderingKey: Buffer.from(functionName) }),
     isDue: true,
+    keyName: functionName,
   });
   let refusals = 0;
   let hasConfirmed = false;

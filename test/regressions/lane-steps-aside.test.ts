@@ -15,7 +15,11 @@ import { deferred, until } from "../support/waiting.js";
 const KEY = Buffer.from("a");
 
 function queued(seq: number): QueuedCall {
-  return { ...storedCall({ seq, id: `call-${seq}`, strategy: "keep-order", orderingKey: KEY }), isDue: true };
+  return {
+    ...storedCall({ seq, id: `call-${seq}`, strategy: "keep-order", orderingKey: KEY }),
+    isDue: true,
+    keyName: "a",
+  };
 }
 
 it("a lane steps aside with its running head and what has run without being settled, once", async () => {
@@ -49,7 +53,7 @@ it("a lane steps aside with its running head and what has run without being sett
     onUnroutable: () => undefined,
     onEnded: () => hasEnded.resolve(),
   };
-  const lane = new Lane(parts, KEY, [queued(1), queued(2)], "line");
+  const lane = new Lane(parts, "a", [queued(1), queued(2)], "line");
   expect(lane.stepAside()).toBeUndefined();
   lane.start();
   await until("the first call runs", () => runs.length === 1);
