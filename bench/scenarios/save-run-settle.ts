@@ -1,14 +1,13 @@
 import type { CarteiroSaveOptions } from "../contenders/carteiro-save.js";
 import type { Scenario } from "../harness/types.js";
+import { SHORT_ROUNDS } from "./support/short-rounds.js";
 
 export const scenario: Scenario = {
   name: "save-run-settle",
   title: "Save, run and settle publish-on-commit calls, 8 writers, against saving alone",
   unit: "tx/s",
   engines: ["postgresql", "mysql"],
-  // Short, and many: what else the machine does comes in bursts, which a long round would give to one contender alone.
-  roundMs: 1000,
-  rounds: 15,
+  ...SHORT_ROUNDS,
   contenders: [
     {
       name: "saved, run and settled",

@@ -1,15 +1,14 @@
 import type { ByHandSaveOptions } from "../contenders/by-hand-save.js";
 import type { CarteiroSaveOptions } from "../contenders/carteiro-save.js";
 import type { Scenario } from "../harness/types.js";
+import { SHORT_ROUNDS } from "./support/short-rounds.js";
 
 export const scenario: Scenario = {
   name: "save",
   title: "Save: a transaction that updates one row and saves one call, 8 writers",
   unit: "tx/s",
   engines: ["postgresql", "mysql"],
-  // Short, and many: what else the machine does comes in bursts, which a long round would give to one contender alone.
-  roundMs: 1000,
-  rounds: 15,
+  ...SHORT_ROUNDS,
   contenders: [
     {
       name: "carteiro, publish-on-commit",

@@ -1,4 +1,4 @@
-/** What aborts a run. Its signal is made when it is first asked for: most functions never do, and making one costs 2 µs. */
+/** What aborts a run. Its signal is made when it is first asked for: most functions never do, and making one takes 3 µs. */
 export class LazyAbort {
   #controller: AbortController | undefined;
   #aborted: { reason: unknown } | undefined;

@@ -9,7 +9,7 @@ import type { Call, Headers } from "../types.js";
 import { RunningCall, withCurrentCall } from "./current-call.js";
 import type { LazyAbort } from "./lazy-abort.js";
 import type { Limited, Overtime } from "./overtime.js";
-import type { Generation, Runs } from "./runs.js";
+import type { Runs } from "./runs.js";
 
 /** How a run ended. `call` carries the arguments as far as they could be decoded. */
 export interface Outcome {
@@ -74,7 +74,6 @@ class Run implements Limited {
   readonly #listener: RunListener;
   readonly #call: Call;
   readonly #startedAt = performance.now();
-  #generation: Generation | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #abandonment: NodeJS.Timeout | undefined;
   hasEnded = false;
@@ -96,7 +95,7 @@ class Run implements Limited {
 
   start(): void {
     const { context, runs, overtime } = this.#context;
-    this.#generation = runs.begin();
+    runs.begin(this);
     overtime.watch(this);
     const current = new RunningCall(this.#call, this.#stored, this.#abort);
     const failed = (error: unknown) => this.#end({ kind: "failed", error, isAbandoned: false });
@@ -157,7 +156,7 @@ class Run implements Limited {
     this.hasEnded = true;
     clearTimeout(this.#timeout);
     clearTimeout(this.#abandonment);
-    this.#context.runs.end(this.#generation as Generation);
+    this.#context.runs.end(this);
     const durationMs = performance.now() - this.#startedAt;
     this.#listener.ended({ call: this.#call, attempt: this.#stored.attempts + 1, durationMs, result });
   }

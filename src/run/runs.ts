@@ -1,40 +1,24 @@
-/** Runs that began between two moments at which somebody came to wait. */
-export interface Generation {
-  count: number;
-  ended?: () => void;
-}
-
-/** What this process is running. Counted, and not kept: a set cost each run half a microsecond. */
+/** What this process is running. */
 export class Runs {
-  #youngest: Generation = { count: 0 };
-  #older: Generation[] = [];
+  readonly #ongoing = new Set<object>();
+  readonly #waiting = new Set<{ left: Set<object>; resolve: () => void }>();
 
-  /** @returns what `end` wants to have */
-  begin(): Generation {
-    this.#youngest.count += 1;
-    return this.#youngest;
+  begin(run: object): void {
+    this.#ongoing.add(run);
   }
 
-  end(generation: Generation): void {
-    generation.count -= 1;
-    if (generation.count === 0) generation.ended?.();
+  end(run: object): void {
+    this.#ongoing.delete(run);
+    for (const waiting of this.#waiting) {
+      if (!waiting.left.delete(run) || waiting.left.size > 0) continue;
+      this.#waiting.delete(waiting);
+      waiting.resolve();
+    }
   }
 
   /** Resolves when all that runs at this moment has ended, however much begins meanwhile. */
   async haveEnded(): Promise<void> {
-    const ongoing = [...this.#older, this.#youngest].filter(({ count }) => count > 0);
-    this.#youngest = { count: 0 };
-    this.#older = ongoing;
-    await Promise.all(ongoing.map(hasEnded));
+    if (this.#ongoing.size === 0) return;
+    await new Promise<void>((resolve) => this.#waiting.add({ left: new Set(this.#ongoing), resolve }));
   }
-}
-
-function hasEnded(generation: Generation): Promise<void> {
-  return new Promise((resolve) => {
-    const before = generation.ended;
-    generation.ended = () => {
-      before?.();
-      resolve();
-    };
-  });
 }

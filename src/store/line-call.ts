@@ -2,7 +2,7 @@ import type { Strategy } from "../types.js";
 import type { Seq } from "./dialect.js";
 import type { QueuedCall } from "./fetch-stream.js";
 import { keyOf } from "./key-name.js";
-import type { CallRow } from "./stored-call.js";
+import { type CallRow, numberOr } from "./stored-call.js";
 
 /** What is known of all calls of a line that were read together. */
 export interface LineRead {
@@ -41,15 +41,15 @@ export class LineCall implements QueuedCall {
     this.stream = read.stream;
     this.keyName = keyName;
     this.codec = row.codec;
-    this.version = row.version === null ? 1 : Number(row.version);
+    this.version = numberOr(row.version, 1);
     this.headers = row.headers ?? "{}";
     if (row.signature !== null) this.signature = row.signature;
     if (row.payload !== null) this.payload = row.payload;
-    this.attempts = row.attempts === null ? 0 : Number(row.attempts);
-    this.suspectRuns = row.suspect_runs === null ? 0 : Number(row.suspect_runs);
+    this.attempts = numberOr(row.attempts, 0);
+    this.suspectRuns = numberOr(row.suspect_runs, 0);
     this.fence = read.fence;
     this.createdAtMs = Number(row.created_ms);
-    this.ageMs = read.nowMs - (row.first_due_ms === null ? this.createdAtMs : Number(row.first_due_ms));
+    this.ageMs = read.nowMs - numberOr(row.first_due_ms, this.createdAtMs);
     this.clockOffsetMs = read.clockOffsetMs;
     this.isDue = isDue;
   }

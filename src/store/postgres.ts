@@ -25,17 +25,17 @@ export const postgres: Dialect = {
   after: (milliseconds, from = "now()") => `${from} + ${milliseconds} * interval '1 millisecond'`,
   moment: (milliseconds) => `to_timestamp(${milliseconds}::double precision / 1000)`,
   never: "timestamptz '9999-12-31 00:00:00+00'",
-  // Not extract(): that counts in numerics, and takes twice as long (seen: 1 µs a row).
+  // Not extract(): that counts in numerics, and takes three times as long (seen: 0.39 µs a row, against 0.13).
   epochMs: (expression) => `date_part('epoch', ${expression}) * 1000`,
   elapsedMs: (from, to) => `(extract(epoch from ${to} - ${from}) * 1000)::double precision`,
   joined: (expression) => `string_agg(${expression}::text, ',')`,
   contains: (column, text) => ({ sql: `strpos(${column}, ?) > 0`, binding: text }),
   among: (column) => `${column} = any(?)`,
 
-  // The driver takes three times as long for bytes as for a text.
+  // The driver takes twice as long for bytes as for a text (seen: 1.3 µs a row, against 0.7).
   keyColumn: (column) => `encode(${column}, 'escape')`,
   keyName: (value) => unescaped(value as string),
-  // As one text: of a list the driver escapes each element (seen: 1.5 µs of each call that is settled).
+  // As one text: of a list the driver escapes each element (seen: 0.10 µs for each, against 0.02).
   seqs: (seqs) => `{${seqs.join(",")}}`,
 
   held(alias, leases: readonly CallLease[]) {

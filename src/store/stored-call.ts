@@ -57,15 +57,15 @@ export interface CallRow {
   now_ms?: number | string;
 }
 
-/** What whoever reads calls knows of all of them, so that it need not be read. */
-export type Known = Partial<Pick<StoredCall, "stream" | "strategy" | "fence">> & { nowMs?: number };
+/** What whoever reads calls may know of all of them, so that it need not be read. */
+type Known = "stream" | "strategy" | "fence" | "nowMs";
 
 /** The columns of `CallRow`; every statement names them, since `select *` fails after a migration ("cached plan"). */
 export function callColumns(
   dialect: Dialect,
   alias: string,
   payload = `${alias}.payload`,
-  known: readonly (keyof Known)[] = [],
+  known: readonly Known[] = [],
   orderingKey = `${alias}.ordering_key`,
 ): string {
   return columnsOf(dialect, alias, payload, known, orderingKey)
@@ -74,7 +74,7 @@ export function callColumns(
 }
 
 /** As many columns, for a row that is no call. */
-export function noCall(dialect: Dialect, known: readonly (keyof Known)[]): string {
+export function noCall(dialect: Dialect, known: readonly Known[]): string {
   return columnsOf(dialect, "c", "", known, "")
     .map(([name]) => `null as ${name}`)
     .join(", ");
@@ -86,11 +86,11 @@ function columnsOf(
   dialect: Dialect,
   alias: string,
   payload: string,
-  known: readonly (keyof Known)[],
+  known: readonly Known[],
   orderingKey: string,
 ): Column[] {
   const plain = (name: string): Column => [name, `${alias}.${name}`];
-  const unlessKnown = (name: keyof Known, column: Column): Column[] => (known.includes(name) ? [] : [column]);
+  const unlessKnown = (name: Known, column: Column): Column[] => (known.includes(name) ? [] : [column]);
   const unlessUsual = (name: string, usual: string): Column => [name, `nullif(${alias}.${name}, ${usual})`];
   return [
     ...["seq", "id", "function_name"].map(plain),
@@ -113,10 +113,12 @@ function columnsOf(
 const NO_KEY = Buffer.alloc(0);
 
 /** @param known the columns that were left out */
-export function toStoredCall(row: CallRow, known: Known = {}): StoredCall {
-  const nowMs = known.nowMs ?? Number(row.now_ms);
+export function toStoredCall(
+  row: CallRow,
+  known: Partial<Pick<StoredCall, "stream" | "strategy" | "fence">> = {},
+): StoredCall {
+  const nowMs = Number(row.now_ms);
   const createdAtMs = Number(row.created_ms);
-  const firstDueMs = row.first_due_ms === null ? createdAtMs : Number(row.first_due_ms);
   const call: StoredCall = {
     seq: row.seq,
     id: row.id,
@@ -125,18 +127,23 @@ export function toStoredCall(row: CallRow, known: Known = {}): StoredCall {
     strategy: known.strategy ?? (row.strategy as Strategy),
     orderingKey: row.ordering_key.length === 0 ? NO_KEY : toBuffer(row.ordering_key),
     codec: row.codec,
-    version: row.version === null ? 1 : Number(row.version),
+    version: numberOr(row.version, 1),
     headers: row.headers ?? "{}",
-    attempts: row.attempts === null ? 0 : Number(row.attempts),
-    suspectRuns: row.suspect_runs === null ? 0 : Number(row.suspect_runs),
+    attempts: numberOr(row.attempts, 0),
+    suspectRuns: numberOr(row.suspect_runs, 0),
     fence: known.fence ?? Number(row.fence),
     createdAtMs,
-    ageMs: nowMs - firstDueMs,
+    ageMs: nowMs - numberOr(row.first_due_ms, createdAtMs),
     clockOffsetMs: nowMs - Date.now(),
   };
   if (row.payload !== null) call.payload = row.payload;
   if (row.signature !== null) call.signature = row.signature;
   return call;
+}
+
+/** Null stands for what is usual. */
+export function numberOr(value: number | string | null, usual: number): number {
+  return value === null ? usual : Number(value);
 }
 
 export function toBuffer(bytes: Uint8Array): Buffer {

@@ -1,3 +1,4 @@
+import { Few } from "../run/few.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
 import { Lane } from "./lane.js";
 import type { LaneKind, LaneParts } from "./lane-parts.js";
@@ -6,7 +7,7 @@ import type { LaneKind, LaneParts } from "./lane-parts.js";
 export class Lanes {
   readonly #parts: LaneParts;
   readonly #lanes = new Map<string, Lane>();
-  #onFew: { most: number; tell: () => void } | undefined;
+  readonly #few = new Few();
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
@@ -40,18 +41,11 @@ export class Lanes {
   /** @param isFailure nothing more is begun then, which who waits has to see */
   end(lane: Lane, isFailure: boolean): void {
     this.#lanes.delete(lane.name);
-    if (this.#onFew && (isFailure || this.#lanes.size <= this.#onFew.most)) this.#onFew.tell();
+    this.#few.fall(isFailure ? 0 : this.#lanes.size);
   }
 
   /** One waiter at a time: a race over the lanes' promises would leave a handler on each of them at every poll. */
-  async untilAtMost(most: number): Promise<void> {
-    if (this.#lanes.size <= most) return;
-    await new Promise<void>((resolve) => {
-      const tell = () => {
-        this.#onFew = undefined;
-        resolve();
-      };
-      this.#onFew = { most, tell };
-    });
+  untilAtMost(most: number): Promise<void> {
+    return this.#few.reach(most, this.#lanes.size);
   }
 }

@@ -1,3 +1,4 @@
+import { Few } from "../run/few.js";
 import type { Seq } from "../store/dialect.js";
 import type { QueuedCall } from "../store/fetch-stream.js";
 import type { Ahead } from "../store/read-ahead.js";
@@ -12,7 +13,7 @@ export class LineCursor {
   #released: string[] = [];
   #isReading = false;
   #readTo: Seq | undefined;
-  #onFew: { most: number; tell: () => void } | undefined;
+  readonly #few = new Few();
 
   /** Behind which call to read on; undefined where the line has to be read from its head. */
   get readTo(): Seq | undefined {
@@ -46,7 +47,7 @@ export class LineCursor {
   leave(seq: Seq): void {
     if (this.#isReading) this.#left.push(String(seq));
     else this.#known.delete(String(seq));
-    this.#tellIfFew();
+    this.#few.fall(this.count);
   }
 
   /** They were not run, and nobody has them any more. */
@@ -54,7 +55,7 @@ export class LineCursor {
     if (calls.length === 0) return;
     for (const { seq } of calls) this.#known.delete(String(seq));
     this.lose();
-    this.#tellIfFew();
+    this.#few.fall(this.count);
   }
 
   /** What its head was settled as keeps the other calls of this key from being run; the database does not know yet. */
@@ -97,13 +98,6 @@ export class LineCursor {
 
   /** Resolves when no more than this are known; one waiter at a time. */
   async fallsTo(most: number): Promise<void> {
-    if (this.count > most) await new Promise<void>((tell) => (this.#onFew = { most, tell }));
-  }
-
-  #tellIfFew(): void {
-    if (this.#onFew === undefined || this.count > this.#onFew.most) return;
-    const { tell } = this.#onFew;
-    this.#onFew = undefined;
-    tell();
+    await this.#few.reach(most, this.count);
   }
 }

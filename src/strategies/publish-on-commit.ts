@@ -19,6 +19,7 @@ import { reportOutcome } from "./report.js";
 const MOST_HINTS = 1000;
 /** Runs that have ended and are not settled: with more than that nothing is claimed, or a slow database would be left behind. */
 const MOST_UNSETTLED = 1000;
+
 /** What a claim was made for. */
 interface Claim {
   /** `performance.now()` from before it. */

@@ -9,6 +9,7 @@ import { engines } from "../support/databases.js";
 import { useOutboxes } from "../support/outboxes.js";
 import { gate, until } from "../support/waiting.js";
 import { watchedClient } from "../support/watched-client.js";
+import { wrap } from "./wrap.js";
 
 const engine = engines.find(({ name }) => name === "postgresql")!;
 
@@ -17,17 +18,6 @@ const patient = { pollInterval: "1h" } as const;
 
 describe.skipIf(engine.skipReason !== undefined)("what other processes commit", () => {
   const outboxes = useOutboxes(engine);
-
-  function wrap(outbox: Outbox, during: (n: number) => unknown = () => undefined) {
-    const ran: number[] = [];
-    const run = async (n: number) => {
-      await during(n);
-      ran.push(n);
-    };
-    const publish = outbox.saveToOutbox(run, { name: "publish", strategy: "keep-order", stream: "orders" });
-    const send = outbox.saveToOutbox(run, { name: "send" });
-    return { publish, send, ran };
-  }
 
   async function listeners(): Promise<{ pid: number }[]> {
     const { rows } = await outboxes.knex.raw<{ rows: { pid: number }[] }>(

@@ -1,23 +1,12 @@
 import { expect, it } from "vitest";
-import { InvalidOptionError, type Outbox, OutboxClosedError } from "../../src/index.js";
+import { InvalidOptionError, OutboxClosedError } from "../../src/index.js";
 import { describeEachEngine } from "../support/databases.js";
 import { useOutboxes } from "../support/outboxes.js";
 import { deferred, gate, until } from "../support/waiting.js";
+import { wrap } from "./wrap.js";
 
 describeEachEngine("a relayer", (engine) => {
   const outboxes = useOutboxes(engine);
-
-  /** `publish(n)` of keep-order and `send(n)` of publish-on-commit, and what they ran. */
-  function wrap(outbox: Outbox, during: (n: number) => unknown = () => undefined) {
-    const ran: number[] = [];
-    const run = async (n: number) => {
-      await during(n);
-      ran.push(n);
-    };
-    const publish = outbox.saveToOutbox(run, { name: "publish", strategy: "keep-order", stream: "orders" });
-    const send = outbox.saveToOutbox(run, { name: "send" });
-    return { publish, send, ran };
-  }
 
   const gone = () => until("all have run", async () => (await outboxes.rows()).length === 0);
 

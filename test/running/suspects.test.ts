@@ -17,7 +17,8 @@ it("holds nobody back while what runs has not ended, and keeps no other suspect 
   const suspects = new Suspects({ slots, runs, maxCrashes: 5 });
   const hour = deferred();
   await slots.take();
-  const run = runs.begin();
+  const run = {};
+  runs.begin(run);
   const running = hour.promise.then(() => {
     runs.end(run);
     slots.give();
