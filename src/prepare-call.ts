@@ -1,4 +1,4 @@
-import { v7 as uuidv7 } from "uuid";
+import { newCallId } from "./call-id.js";
 import { encodeArguments } from "./codec.js";
 import { toMilliseconds } from "./duration.js";
 import { InvalidOptionError, PayloadTooLargeError, UnserializableArgumentError } from "./errors.js";
@@ -44,7 +44,7 @@ export function prepareCall(
   }
   const { delayMs, runAtMs } = dueOf(definition.name, perCall);
   const call: NewCall = {
-    id: uuidv7(),
+    id: newCallId(),
     functionName: definition.name,
     stream: definition.stream,
     strategy: definition.strategy,

@@ -115,10 +115,11 @@ export class AmbientTransactions {
   async run<T>(work: (trx: Knex.Transaction) => Promise<T> | T, config?: Knex.TransactionConfig): Promise<T> {
     const { current } = this;
     if (current?.isOpen) return current.trx.transaction(async (trx) => work(trx), config);
-    return this.#knex.transaction(async (trx) => {
+    return this.#knex.transaction((trx) => {
       const root = this.#open(trx);
       trx.on("query-error", (error: unknown) => this.#hooks.isWholeRollback(error) && root.forget());
-      return this.#current.run(root, () => work(trx));
+      // A promise already, as a rule: a function that is async would make three more of it, each of which is hooked.
+      return Promise.resolve(this.#current.run(root, work, trx));
     }, config);
   }
 

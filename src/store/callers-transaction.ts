@@ -1,9 +1,10 @@
-import { randomUUID } from "node:crypto";
 import type { Knex } from "knex";
 import { type Binding, notMigrated, type Result } from "./database.js";
 import type { Dialect } from "./dialect.js";
 import { withoutArguments } from "./plain-knex.js";
 import type { PreparedInserts } from "./prepared-inserts.js";
+
+let sent = 0;
 
 /** The part of knex's client that its own BEGIN and COMMIT use, too. */
 interface TransactionClient extends Knex.Client {
@@ -26,7 +27,7 @@ export function callersTransaction(trx: Knex, dialect: Dialect, prepared?: Prepa
       const names = isRepeated ? prepared : undefined;
       const { sql, name } = names ? names.sending(connection, text) : { sql: text };
       const options = name === undefined ? {} : { name };
-      const query = { method: "raw", sql, bindings, options, __knexQueryUid: randomUUID() };
+      const query = { method: "raw", sql, bindings, options, __knexQueryUid: `carteiro-${++sent}` };
       try {
         // Refuses what comes after the transaction's end, in the tick in which it sends.
         const { response } = await client.query(connection, query);

@@ -41,12 +41,26 @@ export async function insertCalls(
   takesLocks: boolean,
 ): Promise<void> {
   const slots = takesLocks ? writerSlots(calls) : [];
-  const { rowOnceWriterLocked, insertsRowsets } = dialect;
-  if (slots.length > 0 && calls.length === 1 && rowOnceWriterLocked) {
+  const { rowOnceWriterLocked, valueOnceWriterLocked, insertsRowsets } = dialect;
+  const isOne = slots.length > 0 && calls.length === 1;
+  if (isOne && rowOnceWriterLocked) {
     const source = { sql: rowOnceWriterLocked(tables), bindings: slots };
     const { sql, bindings } = insertFrom(source, dialect, tables, calls[0] as NewCall);
     await connection.query(sql, bindings, true);
     return;
+  }
+  if (isOne && valueOnceWriterLocked) {
+    const { sql, bindings } = insertValues(dialect, tables, calls, {
+      sql: valueOnceWriterLocked(tables),
+      bindings: slots,
+    });
+    try {
+      await connection.query(sql, bindings, true);
+      return;
+    } catch (error) {
+      // Its lock is missing, and made below: the transaction goes on, as nothing but this statement was undone.
+      if (!dialect.isNullRefused(error)) throw error;
+    }
   }
   if (slots.length > 0) await dialect.lockWriters(connection, tables, slots);
   for (const chunk of chunks(calls)) {

@@ -7,8 +7,9 @@ import type { NewCall } from "./insert-calls.js";
 const COLUMNS =
   "id, function_name, stream, strategy, ordering_key, codec, version, payload, headers, created_at, due_at, first_due_at";
 
-export function insertValues(dialect: Dialect, tables: Tables, calls: readonly NewCall[]): Sql {
-  const { columns, rows, bindings } = literalRows(dialect, calls);
+/** @param once what the first call's row waits for (Default: nothing) */
+export function insertValues(dialect: Dialect, tables: Tables, calls: readonly NewCall[], once?: Once): Sql {
+  const { columns, rows, bindings } = literalRows(dialect, calls, once);
   return { sql: `insert into ${tables.calls} (${columns}) values (${rows.join("), (")})`, bindings };
 }
 
@@ -63,8 +64,14 @@ interface LiteralRows {
   bindings: Binding[];
 }
 
+/** An expression that is its first binding once what the others name was there. */
+export interface Once {
+  sql: string;
+  bindings: readonly Binding[];
+}
+
 /** Leaves out what none of the calls has but by default: each column costs the usual call its part. */
-function literalRows(dialect: Dialect, calls: readonly NewCall[]): LiteralRows {
+function literalRows(dialect: Dialect, calls: readonly NewCall[], once?: Once): LiteralRows {
   const isSigned = calls.some((call) => call.signature !== undefined);
   const isFailed = calls.some((call) => call.failure !== undefined);
   let columns = COLUMNS;
@@ -72,12 +79,15 @@ function literalRows(dialect: Dialect, calls: readonly NewCall[]): LiteralRows {
   if (isFailed) columns += ", state, attempts, fence, last_error";
 
   const bindings: Binding[] = [];
-  const rows = calls.map((call) => {
+  const rows = calls.map((call, place) => {
     const { id, functionName, stream, strategy, orderingKey, codec, version } = call;
+    const waits = place === 0 ? once : undefined;
     const payload = dialect.text(call.payload);
     const headers = dialect.text(call.headers);
-    bindings.push(id, functionName, stream, strategy, orderingKey, codec, version, payload.binding, headers.binding);
-    let row = `?, ?, ?, ?, ?, ?, ?, ${payload.sql}, ${headers.sql}, ${dialect.clock}, ${dueAt(dialect, call, bindings)}`;
+    bindings.push(id, functionName, stream, strategy, orderingKey, codec, version);
+    if (waits) bindings.push(...waits.bindings);
+    bindings.push(payload.binding, headers.binding);
+    let row = `?, ?, ?, ?, ?, ?, ${waits ? waits.sql : "?"}, ${payload.sql}, ${headers.sql}, ${dialect.clock}, ${dueAt(dialect, call, bindings)}`;
     row += isDueLater(call) ? `, ${dueAt(dialect, call, bindings)}` : ", null";
     if (isSigned) {
       row += ", ?";
