@@ -1,3 +1,4 @@
+import { hasColumn } from "./has-column.js";
 import type { Migration } from "./migration.js";
 
 /**
@@ -25,7 +26,7 @@ export const operations: Migration = {
     ],
     mysql: ({ calls, keys, streams, schema, prefix }) => [
       {
-        unless: column(schema, `${prefix}calls`, "first_due_at"),
+        unless: hasColumn(schema, `${prefix}calls`, "first_due_at", "database()"),
         sql: `alter table ${calls}
           add column signature varchar(64) character set ascii collate ascii_bin,
           add column suspect_runs int unsigned not null default 0,
@@ -33,7 +34,7 @@ export const operations: Migration = {
       },
       `alter table ${keys} modify state enum('waiting', 'blocked', 'unroutable', 'busy', 'parked') not null`,
       {
-        unless: column(schema, `${prefix}streams`, "paused_reason"),
+        unless: hasColumn(schema, `${prefix}streams`, "paused_reason", "database()"),
         sql: `alter table ${streams}
           add column taken_over boolean not null default false,
           add column epoch bigint unsigned not null default 0,
@@ -48,10 +49,3 @@ export const operations: Migration = {
   // The tables of migration 1 go as a whole.
   down: { postgres: () => [], mysql: () => [] },
 };
-
-/** The last column of an ALTER: MySQL has no `add column if not exists`, and adds all of them or none. */
-function column(schema: string | undefined, table: string, name: string): string {
-  const inSchema = schema === undefined ? "database()" : `'${schema}'`;
-  return `select 1 from information_schema.columns
-    where table_schema = ${inSchema} and table_name = '${table}' and column_name = '${name}'`;
-}

@@ -222,5 +222,18 @@ function logger(value: Logger | undefined): Logger {
       }
     };
   };
-  return { debug: guarded("debug"), info: guarded("info"), warn: guarded("warn"), error: guarded("error") };
+  const isLevelEnabled = (level: string) => {
+    try {
+      return value.isLevelEnabled?.(level) !== false;
+    } catch {
+      return true;
+    }
+  };
+  return {
+    debug: guarded("debug"),
+    info: guarded("info"),
+    warn: guarded("warn"),
+    error: guarded("error"),
+    isLevelEnabled,
+  };
 }

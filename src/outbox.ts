@@ -94,6 +94,7 @@ export class Outbox {
       signing,
       // A link that breaks for a moment is no failure of the call.
       readPayload: (seq) => stubbornly(() => store.readPayload(seq), leaseMs),
+      showsArguments: () => events.has("published"),
     };
     const parts = { store, registry, slots, suspects, events, logger, context, leaseMs, concurrency, pollIntervalMs };
     this.#settings = settings;
@@ -116,7 +117,7 @@ export class Outbox {
       isWholeRollback: (error) => store.isWholeRollback(error),
     });
     const whileOpen: OperatorParts["whileOpen"] = (what, work) => this.#whileOpen(what, work);
-    const operator = { store, registry, logger, leaseMs, whileOpen, wake: () => this.#relayers.wake() };
+    const operator = { store, registry, logger, leaseMs, whileOpen, wake: () => this.#relayers.wakeAll() };
     this.calls = new CallsOperator(operator);
     this.streams = new StreamsOperator(operator);
     this.keys = new KeysOperator(operator);

@@ -1,6 +1,6 @@
 import { decodePayload } from "../codec.js";
 import { UndecodablePayloadError } from "../errors.js";
-import { parseHeaders } from "../run/run.js";
+import { headersOf } from "../run/headers.js";
 import type { CallFilter } from "../store/call-filter.js";
 import type { Seq } from "../store/dialect.js";
 import type { CallAction, SelectedCall } from "../store/operate-calls.js";
@@ -57,7 +57,7 @@ export class CallsOperator {
       const { call, payloadBytes, settledAt } = parts;
       return {
         ...listed,
-        headers: parseHeaders(call.headers) ?? {},
+        headers: headersOf(call.headers),
         version: call.version,
         codec: call.codec,
         payloadBytes,

@@ -4,6 +4,7 @@ import type { KeepOrder } from "../strategies/keep-order.js";
 import type { PublishOnCommit } from "../strategies/publish-on-commit.js";
 import type { RelayOptions, RelayResult } from "../types.js";
 import { Pass } from "../run/pass.js";
+import type { Keeping } from "../strategies/quiet-time.js";
 
 /** What a relay works with. */
 export interface RelayParts {
@@ -39,8 +40,8 @@ export async function relayOnce(
 }
 
 /** @returns whether the stream should be left to others for a while */
-export async function relayStream(parts: RelayParts, due: DueStream, pass: Pass): Promise<boolean> {
-  if (due.strategy === "keep-order") return parts.keepOrder.relay(due.stream, pass);
+export async function relayStream(parts: RelayParts, due: DueStream, pass: Pass, keeping?: Keeping): Promise<boolean> {
+  if (due.strategy === "keep-order") return parts.keepOrder.relay(due.stream, pass, keeping);
   await parts.publishOnCommit.relay(due.stream, pass);
   return false;
 }

@@ -2,7 +2,9 @@ import type { DueStream } from "../store/due-streams.js";
 import type { Store } from "../store/store.js";
 import type { Logger, Relayer } from "../types.js";
 import { Pass } from "../run/pass.js";
+import type { Keeping } from "../strategies/quiet-time.js";
 import { keyOf } from "./messages.js";
+import { QuietStreams } from "./quiet-streams.js";
 import { type RelayParts, relayStream } from "./relay.js";
 import { WakeUp } from "./wake-up.js";
 
@@ -14,6 +16,8 @@ export interface LoopOptions extends Omit<RelayParts, "store"> {
   onError?: (error: unknown) => void | Promise<void>;
   /** Nothing tells of what other processes commit: after a stream was served it looks again sooner. (Default: no) */
   looksSooner?: () => boolean;
+  /** It is told of whatever is committed anywhere: a stream is worth keeping for a while when it has nothing left. (Default: no) */
+  isTold?: () => boolean;
 }
 
 const LONGEST_PAUSE_MS = 30_000;
@@ -39,6 +43,8 @@ export class RelayLoop implements Relayer {
   readonly #wakeUp = new WakeUp();
   /** What is being served. */
   readonly #active = new Map<string, Serving>();
+  /** Of that, what has nothing to do, and takes no room. */
+  readonly #quiet: QuietStreams;
   /** Runs of streams that have been served, with the passes that they belong to: suspects may still wait for their turn. */
   readonly #settling = new Map<Promise<void>, Pass>();
   /**
@@ -70,6 +76,7 @@ export class RelayLoop implements Relayer {
   constructor(options: LoopOptions) {
     this.#options = options;
     this.#idleMs = options.intervalMs;
+    this.#quiet = new QuietStreams(options.concurrency);
     this.#looping = this.#loop();
   }
 
@@ -106,6 +113,7 @@ export class RelayLoop implements Relayer {
     this.#isStopped = true;
     for (const { pass } of this.#active.values()) pass.stop();
     for (const pass of this.#settling.values()) pass.stop();
+    this.#quiet.endAll();
     this.#wakeUp.ring();
     await this.#looping;
     clearTimeout(this.#later?.timer);
@@ -150,7 +158,7 @@ export class RelayLoop implements Relayer {
     try {
       await store.checkSchema();
       const waiting = inTurn(await this.#findDue(), this.#lastBegun).filter((one) => !this.#isTaken(keyOf(one)));
-      const room = concurrency - this.#active.size;
+      const room = Math.max(0, concurrency - (this.#active.size - this.#quiet.count));
       this.#hasMore = waiting.length > room;
       if (!this.#isStopped) for (const one of waiting.slice(0, room)) this.#serve(one);
       if (this.#hasMore) this.#makeRoom(waiting.length - room);
@@ -218,13 +226,25 @@ export class RelayLoop implements Relayer {
 
   async #relay(due: DueStream, key: string, pass: Pass): Promise<void> {
     try {
-      const stepsBack = await relayStream(this.#options, due, pass);
+      const stepsBack = await relayStream(this.#options, due, pass, this.#keeping(key));
       if (stepsBack) this.#rest(key, 0);
       else this.#resting.delete(key);
     } finally {
       const settling = pass.settled().finally(() => this.#settling.delete(settling));
       this.#settling.set(settling, pass);
     }
+  }
+
+  #keeping(key: string): Keeping {
+    return {
+      isWorthwhile: () => !this.#isStopped && !this.#hasMore && this.#options.isTold?.() === true,
+      began: (end) => this.#quiet.add(key, end),
+      ended: () => {
+        this.#quiet.delete(key);
+        const serving = this.#active.get(key);
+        if (serving) serving.since = performance.now();
+      },
+    };
   }
 
   #failAt(due: DueStream, key: string, error: unknown): void {

@@ -39,8 +39,9 @@ export class Relayers {
         onHearing: () => this.wake(),
       });
     }
-    const looksSooner = () => notifies && this.#listener?.isHearing !== true;
-    const loop = new RelayLoop({ ...this.#parts, ...options, looksSooner });
+    const isTold = () => this.#listener?.isHearing === true;
+    const looksSooner = () => notifies && !isTold();
+    const loop = new RelayLoop({ ...this.#parts, ...options, looksSooner, isTold });
     this.#loops.add(loop);
     return { stop: () => this.#stop(loop) };
   }
@@ -50,6 +51,12 @@ export class Relayers {
     const ordered = streams?.filter(({ strategy }) => strategy === "keep-order").map(({ stream }) => stream);
     this.#parts.keepOrder.wake(ordered && new Set(ordered));
     for (const loop of this.#loops) loop.wake(streams);
+  }
+
+  /** They look at all, and those of other processes do: a person has changed something. */
+  wakeAll(): void {
+    this.wake();
+    this.#notifier?.tell([EVERYTHING]);
   }
 
   /** Those of other processes do. */

@@ -1,17 +1,29 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { StoredCall } from "../store/stored-call.js";
-import type { Call, CurrentCall } from "../types.js";
+import { headersOf } from "./headers.js";
+import type { CurrentCall } from "../types.js";
 import type { LazyAbort } from "./lazy-abort.js";
 
-const current = new AsyncLocalStorage<CurrentCall>();
+/** A run that can tell its function about itself. */
+export interface Running {
+  readonly currentCall: CurrentCall;
+  execute(): Promise<unknown>;
+}
+
+const current = new AsyncLocalStorage<Running>();
 
 /** The call that the code asking runs for; undefined outside a run. */
 export function currentCall(): CurrentCall | undefined {
-  return current.getStore();
+  return current.getStore()?.currentCall;
 }
 
-export function withCurrentCall<T>(call: CurrentCall, work: () => T): T {
-  return current.run(call, work);
+/** Executes the run, which is the current one meanwhile. */
+export function whileRunning(run: Running): Promise<unknown> {
+  return current.run(run, execute, run);
+}
+
+function execute(run: Running): Promise<unknown> {
+  return run.execute();
 }
 
 /** What a run shows its function. */
@@ -24,13 +36,13 @@ export class RunningCall implements CurrentCall {
   readonly createdAt: Date;
   readonly #abort: LazyAbort;
 
-  constructor(call: Call, { attempts, fence }: StoredCall, abort: LazyAbort) {
-    this.id = call.id;
+  constructor({ id, attempts, fence, stream, headers, createdAtMs }: StoredCall, abort: LazyAbort) {
+    this.id = id;
     this.attempt = attempts + 1;
     this.fence = fence;
-    this.stream = call.stream;
-    this.headers = call.headers;
-    this.createdAt = call.createdAt;
+    this.stream = stream;
+    this.headers = headersOf(headers);
+    this.createdAt = new Date(createdAtMs);
     this.#abort = abort;
   }
 

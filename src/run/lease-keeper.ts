@@ -3,14 +3,25 @@ import type { ClaimedCall } from "../store/claim-calls.js";
 import type { Store } from "../store/store.js";
 import type { Logger } from "../types.js";
 import { LazyAbort } from "./lazy-abort.js";
-import { LeaseClock } from "./lease-clock.js";
 import { RenewalTimer } from "./renewal-timer.js";
 
-interface Kept {
-  call: ClaimedCall;
-  clock: LeaseClock;
-  abort: LazyAbort;
-  isSettling: boolean;
+/** A claimed call whose lease is renewed; aborts what runs under it when that is lost. */
+export class Kept extends LazyAbort {
+  readonly call: ClaimedCall;
+  /** On this process's own monotonic clock: see `LeaseClock`, of which each of thousands would be an object more. */
+  endsAt: number;
+  /** Its run has ended: from then on the answer to its settling tells whether the lease is lost, since a settled call is gone. */
+  isSettling = false;
+
+  constructor(call: ClaimedCall, endsAt: number) {
+    super();
+    this.call = call;
+    this.endsAt = endsAt;
+  }
+
+  get hasEnded(): boolean {
+    return performance.now() >= this.endsAt;
+  }
 }
 
 export interface LeaseKeeperOptions {
@@ -25,7 +36,7 @@ const MOST_PER_STATEMENT = 1000;
 /** Renews the leases of calls from their claim until they are settled, also while an application's pool is exhausted. */
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
-  readonly #kept = new Map<ClaimedCall, Kept>();
+  readonly #kept = new Set<Kept>();
   #timer: RenewalTimer | undefined;
   #renewing: Promise<void> | undefined;
   #hasFailed = false;
@@ -36,26 +47,19 @@ export class LeaseKeeper {
 
   /**
    * @param askedAt `performance.now()` from before the claim
-   * @returns what aborts when the lease is lost; undefined where it has ended already
+   * @returns undefined where its lease has ended already
    */
-  keep(call: ClaimedCall, askedAt: number): LazyAbort | undefined {
-    const clock = new LeaseClock(this.#options.leaseMs, askedAt);
-    if (clock.hasEnded) return undefined;
-    const abort = new LazyAbort();
-    this.#kept.set(call, { call, clock, abort, isSettling: false });
+  keep(call: ClaimedCall, askedAt: number): Kept | undefined {
+    const kept = new Kept(call, askedAt + this.#options.leaseMs);
+    if (kept.hasEnded) return undefined;
+    this.#kept.add(kept);
     this.#timer ??= new RenewalTimer(this.#options.leaseMs, (isLate) => this.#tick(isLate));
-    return abort;
-  }
-
-  /** The run has ended: from now on the answer to its settling tells whether the lease is lost, since a settled call is gone. */
-  settling(call: ClaimedCall): void {
-    const kept = this.#kept.get(call);
-    if (kept) kept.isSettling = true;
+    return kept;
   }
 
   /** @returns false where the lease was found lost in the meantime */
-  forget(call: ClaimedCall): boolean {
-    const wasKept = this.#kept.delete(call);
+  forget(kept: Kept): boolean {
+    const wasKept = this.#kept.delete(kept);
     if (this.#kept.size === 0) {
       this.#timer?.stop();
       this.#timer = undefined;
@@ -71,7 +75,7 @@ export class LeaseKeeper {
 
   async #renew(): Promise<void> {
     const { store, logger } = this.#options;
-    const all = [...this.#kept.values()];
+    const all = [...this.#kept];
     for (let start = 0; start < all.length; start += MOST_PER_STATEMENT) {
       const kept = all.slice(start, start + MOST_PER_STATEMENT);
       const askedAt = performance.now();
@@ -79,8 +83,8 @@ export class LeaseKeeper {
         const held = new Set(await store.renewCalls(kept.map(({ call }) => call.lease)));
         this.#hasFailed = false;
         for (const one of kept) {
-          if (held.has(one.call.lease)) one.clock.renewed(askedAt);
-          else if (!one.isSettling && this.forget(one.call)) this.#lose(one);
+          if (held.has(one.call.lease)) one.endsAt = askedAt + this.#options.leaseMs;
+          else if (!one.isSettling && this.forget(one)) this.#lose(one);
         }
       } catch (error) {
         this.#hasFailed = true;
@@ -91,13 +95,14 @@ export class LeaseKeeper {
   }
 
   #loseEnded(): void {
-    for (const one of this.#kept.values()) {
-      if (one.clock.hasEnded && !one.isSettling && this.forget(one.call)) this.#lose(one);
+    for (const one of this.#kept) {
+      if (one.hasEnded && !one.isSettling && this.forget(one)) this.#lose(one);
     }
   }
 
-  #lose({ call, abort }: Kept): void {
-    abort.abort(new LeaseLostError(`the lease of call ${call.id} was lost; another process may run it now`));
+  #lose(kept: Kept): void {
+    const { call } = kept;
+    kept.abort(new LeaseLostError(`the lease of call ${call.id} was lost; another process may run it now`));
     this.#options.onLost(call);
   }
 }

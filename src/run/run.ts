@@ -5,19 +5,20 @@ import type { FunctionDefinition, Registry } from "../registry.js";
 import type { Signing } from "../signing.js";
 import { textOf } from "../store/key-name.js";
 import type { StoredCall } from "../store/stored-call.js";
-import type { Call, Headers } from "../types.js";
-import { RunningCall, withCurrentCall } from "./current-call.js";
+import type { Call, CurrentCall } from "../types.js";
+import { type Running, RunningCall, whileRunning } from "./current-call.js";
+import { headersOf, parseHeaders } from "./headers.js";
 import type { LazyAbort } from "./lazy-abort.js";
 import type { Limited, Overtime } from "./overtime.js";
 import type { Runs } from "./runs.js";
 
 /** How a run ended. `call` carries the arguments as far as they could be decoded. */
 export interface Outcome {
-  call: Call;
+  readonly call: Call;
   /** Counts this run. */
-  attempt: number;
-  durationMs: number;
-  result: { kind: "succeeded" } | { kind: "failed"; error: unknown; isAbandoned: boolean };
+  readonly attempt: number;
+  readonly durationMs: number;
+  readonly result: { kind: "succeeded" } | { kind: "failed"; error: unknown; isAbandoned: boolean };
 }
 
 /** What every run of an outbox shares. */
@@ -31,6 +32,8 @@ export interface RunContext {
   /** Looked at before anything of a call is decoded. */
   signing?: Signing | undefined;
   readPayload(seq: StoredCall["seq"]): Promise<string | undefined>;
+  /** Whether the arguments are shown to somebody once a run has succeeded: until that is settled, hundreds of runs would keep theirs. */
+  showsArguments(): boolean;
 }
 
 /** Who wants to know how a run went. */
@@ -65,18 +68,24 @@ export function run(
 }
 
 const SUCCEEDED: Outcome["result"] = { kind: "succeeded" };
+const GOING_ON: Outcome["result"] = { kind: "failed", error: undefined, isAbandoned: false };
 
-class Run implements Limited {
+/** A run, and once it has ended, its outcome. What only few ask for is made when they do. */
+class Run implements Limited, Running, Outcome {
   readonly #stored: StoredCall;
   readonly #definition: FunctionDefinition;
   readonly #abort: LazyAbort;
   readonly #context: RunContext;
   readonly #listener: RunListener;
-  readonly #call: Call;
   readonly #startedAt = performance.now();
+  #args = NONE;
+  #call: Call | undefined;
+  #currentCall: CurrentCall | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #abandonment: NodeJS.Timeout | undefined;
   hasEnded = false;
+  durationMs = 0;
+  result = GOING_ON;
 
   constructor(
     stored: StoredCall,
@@ -90,17 +99,27 @@ class Run implements Limited {
     this.#abort = abort;
     this.#context = context;
     this.#listener = listener;
-    this.#call = toCall(stored);
+  }
+
+  get call(): Call {
+    return (this.#call ??= toCall(this.#stored, this.#args));
+  }
+
+  get attempt(): number {
+    return this.#stored.attempts + 1;
+  }
+
+  get currentCall(): CurrentCall {
+    return (this.#currentCall ??= new RunningCall(this.#stored, this.#abort));
   }
 
   start(): void {
     const { context, runs, overtime } = this.#context;
     runs.begin(this);
     overtime.watch(this);
-    const current = new RunningCall(this.#call, this.#stored, this.#abort);
     const failed = (error: unknown) => this.#end({ kind: "failed", error, isAbandoned: false });
     try {
-      const running = context.runInAsyncScope(() => withCurrentCall(current, () => this.#execute()));
+      const running = context.runInAsyncScope(whileRunning, undefined, this);
       running.then(() => this.#end(SUCCEEDED), failed);
     } catch (error) {
       queueMicrotask(() => failed(error));
@@ -110,6 +129,7 @@ class Run implements Limited {
   /** Aborts the run at its timeout, and waits for it all the same, until it is abandoned: then it may still be going on. */
   limit(): void {
     const { timeoutMs } = this.#definition;
+    this.#stored.keepAlone?.();
     const goneMs = performance.now() - this.#startedAt;
     const abandonAfterMs = Math.max(this.#context.abandonAfterMs, timeoutMs);
     this.#timeout = setTimeout(() => this.#abort.abort(timedOut(this.#definition)), timeoutMs - goneMs);
@@ -119,7 +139,7 @@ class Run implements Limited {
     }, abandonAfterMs - goneMs);
   }
 
-  #execute(): Promise<unknown> {
+  execute(): Promise<unknown> {
     const { payload, seq } = this.#stored;
     if (payload === undefined) return this.#context.readPayload(seq).then((read) => this.#callWith(this.#decode(read)));
     return Promise.resolve(this.#callWith(this.#decode(payload)));
@@ -130,7 +150,7 @@ class Run implements Limited {
     if (this.hasEnded) throw new Error("abandoned before its arguments were there");
     // While a large payload was read, say, the lease may have been lost.
     this.#abort.throwIfAborted();
-    this.#call.args = args;
+    this.#args = args;
     return this.#definition.fn(...(args as never[]));
   }
 
@@ -157,43 +177,34 @@ class Run implements Limited {
     clearTimeout(this.#timeout);
     clearTimeout(this.#abandonment);
     this.#context.runs.end(this);
-    const durationMs = performance.now() - this.#startedAt;
-    this.#listener.ended({ call: this.#call, attempt: this.#stored.attempts + 1, durationMs, result });
+    this.durationMs = performance.now() - this.#startedAt;
+    this.result = result;
+    if (result === SUCCEEDED && !this.#context.showsArguments()) this.#args = NONE;
+    this.#listener.ended(this);
   }
 }
 
 const NONE: readonly unknown[] = [];
-const NO_HEADERS: Headers = Object.freeze({});
 
-/** A stored call as events show it, its arguments not decoded yet. */
-export function toCall(stored: StoredCall): Call {
+/**
+ * A stored call as events show it.
+ *
+ * @param args (Default: not decoded yet)
+ */
+export function toCall(stored: StoredCall, args = NONE): Call {
   const call: Call = {
     id: stored.id,
     function: stored.functionName,
     stream: stored.stream,
     strategy: stored.strategy,
-    args: NONE,
-    headers: parseHeaders(stored.headers) ?? {},
+    args,
+    headers: headersOf(stored.headers),
     createdAt: new Date(stored.createdAtMs),
   };
   const { keyName } = stored as { keyName?: string };
   const orderingKey = keyName === undefined ? stored.orderingKey.toString() : textOf(keyName);
   if (orderingKey !== "") call.orderingKey = orderingKey;
   return call;
-}
-
-/** @returns undefined where the text is not what is stored for headers: somebody has edited the table */
-export function parseHeaders(text: string): Headers | undefined {
-  if (text === "{}") return NO_HEADERS;
-  try {
-    const headers: unknown = JSON.parse(text);
-    const isObject = typeof headers === "object" && headers !== null && !Array.isArray(headers);
-    return isObject && Object.values(headers).every((value) => typeof value === "string")
-      ? (headers as Headers)
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 async function upcast(args: unknown[], stored: StoredCall, definition: FunctionDefinition): Promise<unknown[]> {

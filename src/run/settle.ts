@@ -14,10 +14,9 @@ export interface SettlerOptions {
   logger: Logger;
 }
 
-/** An outcome on its way, and who wants to know how that ends. */
-interface Pending {
-  settlement: CallSettlement;
-  ended: (settling: Settling) => void;
+/** An outcome on its way, which wants to know how that ends. */
+export interface Pending extends CallSettlement {
+  concluded(settling: Settling): void;
 }
 
 /** Writes down the outcomes of publish-on-commit runs, many at once. */
@@ -29,14 +28,14 @@ export class Settler {
     this.#options = options;
   }
 
-  settle(settlement: CallSettlement, ended: (settling: Settling) => void): void {
-    this.#batches.add({ settlement, ended });
+  settle(pending: Pending): void {
+    this.#batches.add(pending);
   }
 
   async #settleAll(pending: readonly Pending[]): Promise<void> {
     let lost: Set<CallSettlement>;
     try {
-      lost = await this.#send(pending.map(({ settlement }) => settlement));
+      lost = await this.#send(pending);
     } catch (error) {
       this.#options.logger.warn(
         { err: error, calls: pending.length },
@@ -45,15 +44,15 @@ export class Settler {
       for (const one of pending) void this.#settleAlone(one);
       return;
     }
-    for (const one of pending) tell(one, lost.has(one.settlement) ? "lease-lost" : "settled");
+    for (const one of pending) tell(one, lost.has(one) ? "lease-lost" : "settled");
   }
 
   async #settleAlone(pending: Pending): Promise<void> {
     const { leaseMs, logger } = this.#options;
-    const { settlement } = pending;
+    const { lease } = pending;
     let settling: Settling = "unsettled";
     try {
-      const variants = withPlainError(settlement.settled, (settled) => ({ ...settlement, settled }));
+      const variants = withPlainError(pending.settled, (settled) => ({ lease, settled }));
       const lost = await stubbornly(() => firstThatWorks(variants, (variant) => this.#send([variant])), leaseMs);
       if (lost.size === 0) settling = "settled";
       else logger.warn({}, "an outcome was sent and the answer lost: it was settled then, or the call will run again");
@@ -70,9 +69,9 @@ export class Settler {
 }
 
 /** One that throws, such as a logger, keeps nobody else from being told. */
-function tell({ ended }: Pending, settling: Settling): void {
+function tell(pending: Pending, settling: Settling): void {
   try {
-    ended(settling);
+    pending.concluded(settling);
   } catch {
     // What was settled is settled.
   }

@@ -1,4 +1,5 @@
 import type { CallState } from "../types.js";
+import { isLeased } from "./claim-calls.js";
 import type { Binding, Database, Sql } from "./database.js";
 
 /** Which calls are meant; each member narrows them. */
@@ -67,7 +68,7 @@ export function shownState({ dialect, tables }: Database): string {
     when c.state = 'held' and c.attempts > 0 then 'blocked'
     when c.state = 'held' then 'waiting'
     when c.state <> 'pending' then c.state
-    when c.lease_token is not null and c.due_at > ${dialect.now} then 'running'
+    when ${isLeased(dialect, "c")} then 'running'
     when c.due_at <= ${dialect.now} then 'due'
     else 'pending' end`;
 }

@@ -1,14 +1,39 @@
 import { randomUUID } from "node:crypto";
 import type { Database, Sql } from "./database.js";
-import { type CallLease, type Dialect, leaseKey } from "./dialect.js";
+import { type CallLease, type Dialect, leaseKey, type Seq } from "./dialect.js";
 import { payloadAhead } from "./fetch-stream.js";
-import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stored-call.js";
+import { type Column, joinedList, type JoinedRow, selectList, splitRows } from "./joined-rows.js";
+import {
+  type CallRow,
+  callColumns,
+  type Known,
+  ReadCall,
+  type Reading,
+  readingOf,
+  type StoredCall,
+} from "./stored-call.js";
 
 /** A publish-on-commit call under a lease of its own. */
 export interface ClaimedCall extends StoredCall {
   lease: CallLease;
   /** Its last claim was neither settled nor given back: the process ended, or lost the database, perhaps for this call. */
   isSuspect: boolean;
+}
+
+/** One that was read: its lease, too, in one object. */
+class ClaimedReadCall extends ReadCall implements ClaimedCall, CallLease {
+  readonly token: string;
+  readonly isSuspect: boolean;
+
+  constructor(row: ClaimedRow, dialect: Dialect, reading: Reading, token: string) {
+    super(row, dialect, reading);
+    this.token = token;
+    this.isSuspect = row.former_token !== null;
+  }
+
+  get lease(): CallLease {
+    return this;
+  }
 }
 
 /**
@@ -22,64 +47,136 @@ export async function claimById(db: Database, ids: readonly string[], leaseMs: n
   return claim(db, { sql, bindings: [ids] }, ids.length, leaseMs);
 }
 
-/** Claims publish-on-commit calls of a stream that were due by a moment, those that waited longest first. */
+/** Where the next claim of a relay may begin: each moves it on. Undefined: at the first call that is due. */
+export interface DueFrom {
+  place?: { due: string; seq: Seq } | undefined;
+}
+
+export interface DueLimits {
+  /** (Default: the first call that is due) */
+  from?: DueFrom;
+  /** The moment by which they were due, on the database's clock. (Default: now) */
+  byMs?: number | undefined;
+}
+
+/** Claims publish-on-commit calls of a stream that are due, those that waited longest first. */
 export function claimDue(
   db: Database,
   stream: string,
   limit: number,
   leaseMs: number,
-  dueByMs?: number,
+  { from, byMs }: DueLimits = {},
 ): Promise<ClaimedCall[]> {
-  const byThen = dueByMs === undefined ? "" : `and due_at <= ${db.dialect.moment("?")}`;
-  const bindings = dueByMs === undefined ? [stream, stream] : [stream, stream, dueByMs];
-  const sql = `${db.dialect.useIndex("calls_due")} where ${CLAIMABLE(db)} and stream = ? and ${notPaused(db, "?")} ${byThen}
-    order by due_at, seq`;
-  return claim(db, { sql, bindings }, limit, leaseMs);
+  const { dialect } = db;
+  const limits: Sql[] = [
+    ...(from?.place ? [{ sql: "and (due_at, seq) >= (?, ?)", bindings: [from.place.due, from.place.seq] }] : []),
+    ...(byMs === undefined ? [] : [{ sql: `and due_at <= ${dialect.moment("?")}`, bindings: [byMs] }]),
+  ];
+  const sql = `${dialect.useIndex("calls_due")} where ${CLAIMABLE(db)} and stream = ? and ${notPaused(db, "?")}
+    ${limits.map((one) => one.sql).join(" ")} order by due_at, seq`;
+  const bindings = [stream, stream, ...limits.flatMap((one) => one.bindings)];
+  return claim(db, { sql, bindings, stream, from }, limit, leaseMs);
 }
 
-/** A claim moves `due_at` to the lease's end: a call whose process died is due again by itself, in the same index. */
+/** A call whose process died is due again by itself, when its lease has ended. */
 const CLAIMABLE = ({ dialect }: Database) =>
-  `state = 'pending' and strategy = 'publish-on-commit' and due_at <= ${dialect.now}`;
+  `state = 'pending' and strategy = 'publish-on-commit' and due_at <= ${dialect.now}
+   and (lease_until is null or lease_until <= ${dialect.now})`;
+
+/**
+ * Somebody has claimed the call, and its lease has not ended. The version before this one moved `due_at` to the lease's end,
+ * and may have claimed some.
+ */
+export function isLeased({ now }: Dialect, alias: string): string {
+  return `(${alias}.lease_id is not null and coalesce(${alias}.lease_until, ${alias}.due_at) > ${now})`;
+}
 
 function notPaused({ tables }: Database, stream: string): string {
   return `not exists (select 1 from ${tables.streams} s where s.stream = ${stream} and s.paused_at is not null)`;
 }
 
-function columns(dialect: Dialect): string {
-  return callColumns(dialect, "c", payloadAhead("c"), ["strategy"]);
+/** The calls to claim, and what is known of them. */
+interface Candidates extends Sql {
+  stream?: string;
+  from?: DueFrom | undefined;
+}
+
+function columns(dialect: Dialect, { stream }: Candidates): Column[] {
+  const known: readonly Known[] = stream === undefined ? ["strategy"] : ["strategy", "stream"];
+  return callColumns(dialect, "c", payloadAhead("c"), [...known, "nowMs"]);
 }
 
 interface ClaimedRow extends CallRow {
   former_token: string | null;
 }
 
-async function claim(db: Database, candidates: Sql, limit: number, leaseMs: number): Promise<ClaimedCall[]> {
-  const token = randomUUID();
-  const rows = db.dialect.returning
-    ? await claimInOneStatement(db, candidates, limit, leaseMs, token)
-    : await claimByReadingFirst(db, candidates, limit, leaseMs, token);
-  return rows.map((row) => ({
-    ...toStoredCall(row, { strategy: "publish-on-commit" }),
-    lease: { seq: row.seq, token },
-    isSuspect: row.former_token !== null,
-  }));
+async function claim(db: Database, candidates: Candidates, limit: number, leaseMs: number): Promise<ClaimedCall[]> {
+  const claiming = { candidates, limit, leaseMs, token: randomUUID() };
+  return db.dialect.joinsRows ? claimInOneStatement(db, claiming) : claimByReadingFirst(db, claiming);
 }
 
-async function claimInOneStatement(
-  db: Database,
-  { sql, bindings }: Sql,
-  limit: number,
-  leaseMs: number,
-  token: string,
-) {
+interface Claiming {
+  candidates: Candidates;
+  limit: number;
+  leaseMs: number;
+  token: string;
+}
+
+function readingBy({ candidates: { stream } }: Claiming, nowMs: number | string | undefined): Reading {
+  return readingOf(nowMs, { strategy: "publish-on-commit", ...(stream !== undefined && { stream }) });
+}
+
+async function claimInOneStatement(db: Database, claiming: Claiming): Promise<ClaimedCall[]> {
   const { dialect, tables } = db;
-  const { rows } = await db.query<ClaimedRow>(
-    `with picked as materialized (select seq, lease_token from ${tables.calls} ${sql} limit ? for update skip locked)
-     update ${tables.calls} c set lease_token = ?, due_at = ${dialect.after("?")}, fence = c.fence + 1
-     from picked where c.seq = picked.seq returning ${columns(dialect)}, picked.lease_token as former_token`,
-    [...bindings, limit, token, leaseMs],
+  const { candidates, limit, leaseMs, token } = claiming;
+  const columnsOfCall = columns(dialect, candidates);
+  const all = [...columnsOfCall, { name: "former_token", expression: "picked.lease_id", isNullable: true }];
+  const isMoving = candidates.from !== undefined;
+  // By the row's place, which its lock keeps: the primary key takes a sixth longer.
+  const { rows } = await db.query<JoinedRow>(
+    `with picked as materialized (select ctid as place, lease_id from ${tables.calls} ${candidates.sql} limit ? for update skip locked),
+       claimed as (update ${tables.calls} c set lease_id = ?, lease_until = ${dialect.after("?")}, fence = c.fence + 1
+         from picked where c.ctid = picked.place returning ${selectList(all)}${isMoving ? ", c.due_at" : ""})
+     select ${dialect.epochMs(dialect.now)} as now_ms, ${joinedList(all)} ${isMoving ? LAST : ""} from claimed`,
+    [...candidates.bindings, limit, token, leaseMs],
   );
-  return rows;
+  const joined = rows[0] as JoinedRow;
+  if (candidates.from) candidates.from.place = lastOf(joined);
+  const reading = readingBy(claiming, joined["now_ms"] as string);
+  const make = (row: ClaimedRow) => new ClaimedReadCall(row, dialect, reading, token);
+  return splitRows(joined, all, make) ?? (await readClaimed(db, claiming, joined, reading));
+}
+
+const LAST = ", min(due_at)::text as first_due, max(due_at)::text as last_due, max(seq) as last_seq";
+
+/** Many calls may be due at one moment: then the last one counts. */
+function lastOf({ first_due, last_due, last_seq }: JoinedRow): DueFrom["place"] {
+  if (!last_due || !last_seq) return undefined;
+  return { due: last_due, seq: first_due === last_due ? last_seq : 0 };
+}
+
+/** Calls that cannot be told apart when they are joined: one has a character that nobody should use. */
+async function readClaimed(
+  db: Database,
+  { candidates, token }: Claiming,
+  joined: JoinedRow,
+  reading: Reading,
+): Promise<ClaimedCall[]> {
+  const { dialect, tables } = db;
+  const place: Column[] = [
+    { name: "seq", expression: "" },
+    { name: "former_token", expression: "", isNullable: true },
+  ];
+  const claimed = splitRows(joined, place, ({ seq, former_token }: ClaimedRow) => [String(seq), former_token] as const);
+  const formerTokens = new Map(claimed);
+  const { rows } = await db.query<CallRow>(
+    `select ${selectList(columns(dialect, candidates))} from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_id = ?`,
+    [dialect.seqs([...formerTokens.keys()]), token],
+  );
+  return rows.map((row) => {
+    const former_token = formerTokens.get(String(row.seq)) ?? null;
+    return new ClaimedReadCall({ ...row, former_token }, dialect, reading, token);
+  });
 }
 
 /** A claimer that finds all that it read taken by another reads again, at most so often. */
@@ -89,36 +186,42 @@ const MOST_READS = 10;
  * A plain read, then an update by primary key that takes what is still there: no gap is locked, and two claimers that read
  * the same rows share them out between them.
  */
-async function claimByReadingFirst(db: Database, candidates: Sql, limit: number, leaseMs: number, token: string) {
+async function claimByReadingFirst(db: Database, claiming: Claiming): Promise<ClaimedCall[]> {
   for (let read = 1; read <= MOST_READS; read++) {
-    const found = await readCandidates(db, candidates, limit);
+    const found = await readCandidates(db, claiming);
     if (found.size === 0) return [];
-    const rows = await claimSeqs(db, [...found.keys()], leaseMs, token);
-    if (rows.length > 0) return rows.map((row) => ({ ...row, former_token: found.get(row.seq as number) ?? null }));
+    const rows = await claimSeqs(db, claiming, [...found.keys()]);
+    const reading = readingBy(claiming, rows[0]?.now_ms);
+    if (rows.length === 0) continue;
+    return rows.map((row) => {
+      const former_token = found.get(row.seq as number) ?? null;
+      return new ClaimedReadCall({ ...row, former_token }, db.dialect, reading, claiming.token);
+    });
   }
   return [];
 }
 
 /** @returns the tokens of their former leases, by `seq` */
-async function readCandidates(db: Database, { sql, bindings }: Sql, limit: number) {
-  const { rows } = await db.query<{ seq: number; lease_token: string | null }>(
-    `select seq, lease_token from ${db.tables.calls} ${sql} limit ?`,
+async function readCandidates(db: Database, { candidates: { sql, bindings }, limit }: Claiming) {
+  const { rows } = await db.query<{ seq: number; lease_id: string | null }>(
+    `select seq, lease_id from ${db.tables.calls} ${sql} limit ?`,
     [...bindings, limit],
   );
-  return new Map(rows.map((row) => [row.seq, row.lease_token]));
+  return new Map(rows.map((row) => [row.seq, row.lease_id]));
 }
 
-async function claimSeqs(db: Database, seqs: number[], leaseMs: number, token: string): Promise<CallRow[]> {
+async function claimSeqs(db: Database, { candidates, leaseMs, token }: Claiming, seqs: number[]): Promise<CallRow[]> {
   const { dialect, tables } = db;
   const { count } = await db.query(
     `update ${tables.calls} ${dialect.useIndex("primary")}
-     set lease_token = ?, due_at = ${dialect.after("?")}, fence = fence + 1
+     set lease_id = ?, lease_until = ${dialect.after("?")}, fence = fence + 1
      where ${dialect.among("seq")} and ${CLAIMABLE(db)}`,
     [token, leaseMs, seqs],
   );
   if (count === 0) return [];
   const { rows } = await db.query<CallRow>(
-    `select ${columns(dialect)} from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_token = ?`,
+    `select ${selectList(columns(dialect, candidates))}, ${dialect.epochMs(dialect.now)} as now_ms
+     from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_id = ?`,
     [seqs, token],
   );
   return rows;
@@ -130,12 +233,12 @@ export async function renewCalls(db: Database, leases: readonly CallLease[], lea
   const { dialect, tables } = db;
   const held = dialect.held("c", leases);
   await db.query(
-    `update ${tables.calls} c ${dialect.useIndex("primary")} set due_at = ${dialect.after("?")}
+    `update ${tables.calls} c ${dialect.useIndex("primary")} set lease_until = ${dialect.after("?")}
      where ${held.sql} and c.state = 'pending'`,
     [leaseMs, ...held.bindings],
   );
   const { rows } = await db.query<CallLease>(
-    `select c.seq, c.lease_token as token from ${tables.calls} c where ${held.sql} and c.state = 'pending'`,
+    `select c.seq, c.lease_id as token from ${tables.calls} c where ${held.sql} and c.state = 'pending'`,
     held.bindings,
   );
   const keys = new Set(rows.map(leaseKey));
@@ -147,10 +250,11 @@ export async function releaseCalls(db: Database, leases: readonly CallLease[], d
   if (leases.length === 0) return;
   const { dialect, tables } = db;
   const held = dialect.held("c", leases);
+  const later = delayMs > 0 ? `, due_at = ${dialect.after("?")}` : "";
   await db.query(
-    `update ${tables.calls} c ${dialect.useIndex("primary")} set lease_token = null, due_at = ${dialect.after("?")}
+    `update ${tables.calls} c ${dialect.useIndex("primary")} set lease_id = null, lease_until = null ${later}
      where ${held.sql} and c.state = 'pending'`,
-    [delayMs, ...held.bindings],
+    [...(delayMs > 0 ? [delayMs] : []), ...held.bindings],
   );
 }
 
@@ -169,8 +273,8 @@ export async function endLeases(db: Database, leases: readonly CallLease[], dela
 export async function beginSuspect(db: Database, { seq, token }: CallLease, isAlone: boolean): Promise<boolean> {
   const { count } = await db.query(
     `update ${db.tables.calls} ${db.dialect.useIndex("primary")}
-     set suspect_runs = suspect_runs + 1, attempts = attempts + ? where seq = ? and lease_token = ? and state = 'pending'
-       and due_at > ${db.dialect.now} and ${notPaused(db, `${db.tables.calls}.stream`)}`,
+     set suspect_runs = suspect_runs + 1, attempts = attempts + ? where seq = ? and lease_id = ? and state = 'pending'
+       and lease_until > ${db.dialect.now} and ${notPaused(db, `${db.tables.calls}.stream`)}`,
     [isAlone ? 1 : 0, seq, token],
   );
   return count > 0;

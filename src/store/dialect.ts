@@ -41,8 +41,10 @@ export interface Session {
 
 /** How sessions tell each other that there is something to do. */
 export interface Notifications {
-  /** A statement that sends each text of the list that its single binding holds. */
-  send(tables: Tables): string;
+  /** What a session that listens begins with. */
+  readonly sessionSetup: readonly string[];
+  /** A statement that sends the text, or each of the list, that its single binding holds. */
+  send(tables: Tables, isList: boolean): string;
   /** Makes the connection hear what is sent from now on. */
   listen(connection: RawConnection, tables: Tables, heard: (text: string) => void): Promise<void>;
   onEnd(connection: RawConnection, ended: () => void): void;
@@ -65,6 +67,8 @@ export interface Dialect {
   readonly family: "postgres" | "mysql";
   /** `UPDATE … RETURNING` and data-modifying CTEs: claims and settles in one statement. */
   readonly returning: boolean;
+  /** Rows arrive faster as one, with each column's values joined: see `joinedList`. */
+  readonly joinsRows: boolean;
   /** The column type of a moment. */
   readonly momentType: string;
   /** How a text becomes a parameter that arrives as it is, whatever character set the application's connection has. */
@@ -128,6 +132,11 @@ export interface Dialect {
    * slot in its binding was taken. Undefined where that takes a statement of its own.
    */
   readonly rowOnceWriterLocked?: (tables: Tables) => string;
+  /**
+   * The same for an insert of values: an expression that is its first binding once the writers' lock of the slot in its second
+   * one was taken, and null where that lock is missing. Undefined where that takes a statement of its own.
+   */
+  readonly valueOnceWriterLocked?: (tables: Tables) => string;
   /** Undefined where preparing statements under a name saves nothing. */
   readonly session?: Session;
   /** Undefined where a name saves nothing. */
@@ -147,10 +156,14 @@ export interface Dialect {
   /** The statements that a connection of our own begins with: it reads only what is committed. */
   sessionSetup(statementMs: number | undefined): readonly string[];
   result<Row>(answer: unknown): Result<Row>;
+  /** Who has locked a table to write to it, one a row; undefined where only few may ask. */
+  readonly writersOf?: (table: string) => string;
   /** A table or a column is not there. */
   isUnmigrated(error: unknown): boolean;
   /** A deadlock, a lock wait that ran out, a transaction that could not be serialised. */
   isContention(error: unknown): boolean;
+  /** A column was given null that takes none. */
+  isNullRefused(error: unknown): boolean;
   /** A row with this key is there already. */
   isDuplicate(error: unknown): boolean;
   /** The database has rolled the whole transaction back, and takes what follows as single statements. */

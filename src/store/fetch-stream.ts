@@ -1,7 +1,16 @@
 import type { Database } from "./database.js";
-import { isTrue, type Seq } from "./dialect.js";
-import { type CallRow, callColumns, type StoredCall, toBuffer, toStoredCall } from "./stored-call.js";
-import { nameOf } from "./key-name.js";
+import { type Dialect, isTrue, type Seq } from "./dialect.js";
+import {
+  type CallRow,
+  callColumns,
+  ReadCall,
+  type Reading,
+  readingOf,
+  type StoredCall,
+  toBuffer,
+} from "./stored-call.js";
+import { selectList } from "./joined-rows.js";
+import { keyOf } from "./key-name.js";
 import type { StreamLease } from "./serve-stream.js";
 
 /** A keep-order call as a pass meets it. */
@@ -14,8 +23,18 @@ export interface QueuedCall extends StoredCall {
 /** Payloads up to this size are read with their call, larger ones when their turn comes: 500 calls bring at most 4 MiB. */
 export const READ_AHEAD_BYTES = 8 * 1024;
 
-interface QueuedRow extends CallRow {
+export interface QueuedRow extends CallRow {
   is_due: boolean | number;
+}
+
+/** One that was read. */
+export class QueuedReadCall extends ReadCall implements QueuedCall {
+  readonly isDue: boolean;
+
+  constructor(row: CallRow, dialect: Dialect, reading: Reading, isDue: boolean) {
+    super(row, dialect, reading);
+    this.isDue = isDue;
+  }
 }
 
 /** What stands in line, in order. `aside`: calls whose key was set aside before; more than asked for where there is nothing else. */
@@ -40,8 +59,8 @@ export async function fetchLine(db: Database, lease: StreamLease, limit: number)
   const calls: QueuedCall[] = [];
   const aside: Fetched["aside"] = [];
   for (const row of rows) {
-    if (isTrue(row.is_aside)) aside.push({ seq: row.seq, key: toBuffer(row.ordering_key) });
-    else calls.push(toQueuedCall(row, lease));
+    if (isTrue(row.is_aside)) aside.push({ seq: row.seq, key: keyOf(dialect.keyName(row.ordering_key)) });
+    else calls.push(toQueuedCall(db, row, lease));
   }
   return aside.length === limit ? { calls, aside: await fetchAside(db, lease) } : { calls, aside };
 }
@@ -102,7 +121,7 @@ export async function fetchDueKeys(
   );
   return rows.map((row) => {
     const key = toBuffer(row.held_key);
-    return (row.seq as Seq | null) === null ? { key } : { key, head: toQueuedCall(row, lease) };
+    return (row.seq as Seq | null) === null ? { key } : { key, head: toQueuedCall(db, row, lease) };
   });
 }
 
@@ -119,7 +138,7 @@ export async function fetchHeld(
      where c.stream = ? and c.ordering_key = ? and c.state = 'held' and c.seq > ? order by c.seq limit ?`,
     [lease.stream, key, afterSeq, limit],
   );
-  return rows.map((row) => toQueuedCall(row, lease));
+  return rows.map((row) => toQueuedCall(db, row, lease));
 }
 
 /** The payload of a call that was too large to be read ahead; undefined where the call is gone. */
@@ -139,8 +158,8 @@ export function keyOfCall({ dialect, tables }: Database): string {
 }
 
 /** @param isWanted whether a call's payload is read */
-function queuedColumns({ dialect }: Database, isWanted?: string): string {
-  const columns = callColumns(dialect, "c", payloadAhead("c", isWanted), ["stream", "strategy", "fence"]);
+export function queuedColumns({ dialect }: Database, isWanted?: string): string {
+  const columns = selectList(callColumns(dialect, "c", payloadAhead("c", isWanted), ["stream", "strategy", "fence"]));
   return `${columns}, c.due_at <= ${dialect.now} as is_due`;
 }
 
@@ -150,7 +169,7 @@ export function payloadAhead(alias: string, isWanted?: string): string {
   return `case when ${isWanted === undefined ? "" : `${isWanted} and `}${isSmall} then ${alias}.payload end`;
 }
 
-function toQueuedCall(row: QueuedRow, { stream, fence }: StreamLease): QueuedCall {
-  const call = toStoredCall(row, { stream, fence, strategy: "keep-order" });
-  return Object.assign(call, { isDue: isTrue(row.is_due), keyName: nameOf(call.orderingKey) });
+export function toQueuedCall({ dialect }: Database, row: QueuedRow, { stream, fence }: StreamLease): QueuedCall {
+  const reading = readingOf(row.now_ms, { stream, fence, strategy: "keep-order" });
+  return new QueuedReadCall(row, dialect, reading, isTrue(row.is_due));
 }

@@ -1,9 +1,11 @@
 import { InvalidOptionError } from "../errors.js";
 import type { CallState, ListedCall } from "../types.js";
 import { type CallFilter, conditionOf, shownState } from "./call-filter.js";
+import { isLeased } from "./claim-calls.js";
 import type { Binding, Database } from "./database.js";
 import type { Seq } from "./dialect.js";
-import { type CallRow, callColumns, type StoredCall, toStoredCall } from "./stored-call.js";
+import { selectList } from "./joined-rows.js";
+import { type CallRow, callColumns, ReadCall, readingOf, type StoredCall } from "./stored-call.js";
 
 export interface Page {
   limit: number;
@@ -12,8 +14,10 @@ export interface Page {
 }
 
 interface ListedRow extends Required<
-  Pick<CallRow, "seq" | "id" | "function_name" | "stream" | "strategy" | "ordering_key" | "attempts" | "created_ms">
+  Pick<CallRow, "seq" | "id" | "function_name" | "stream" | "strategy" | "created_ms">
 > {
+  ordering_key: Uint8Array;
+  attempts: number | string;
   shown_state: CallState;
   last_error: string | null;
   due_ms: number | string;
@@ -26,7 +30,7 @@ export async function listCalls(db: Database, { limit, after, ...filter }: CallF
   const from: Binding[] = after === undefined ? [] : ["seq" in after ? after.seq : await seqOf(db, after.id)];
   const { rows } = await db.query<ListedRow>(
     `select c.seq, c.id, c.function_name, c.stream, c.strategy, c.ordering_key, ${shownState(db)} as shown_state, c.attempts, c.last_error,
-       ${dialect.epochMs("c.created_at")} as created_ms, ${dialect.epochMs("c.due_at")} as due_ms
+       ${dialect.epochMs("c.created_at")} as created_ms, ${dialect.epochMs(`case when ${isLeased(dialect, "c")} then coalesce(c.lease_until, c.due_at) else c.due_at end`)} as due_ms
      from ${tables.calls} c where ${sql} ${after === undefined ? "" : "and c.seq > ?"} order by c.seq limit ?`,
     [...bindings, ...from, limit],
   );
@@ -77,14 +81,18 @@ export async function readCall(db: Database, id: string, withPayload: boolean): 
     settled_ms: number | string | null;
   }
   const { rows } = await db.query<Row>(
-    `select ${callColumns(dialect, "c", withPayload ? "c.payload" : "null")}, octet_length(c.payload) as payload_bytes,
+    `select ${selectList(callColumns(dialect, "c", withPayload ? "c.payload" : "null"))}, octet_length(c.payload) as payload_bytes,
        ${dialect.epochMs("c.settled_at")} as settled_ms from ${tables.calls} c where c.id = ?`,
     [id],
   );
   const [row] = rows;
   if (!row) return undefined;
   const settledAt = row.settled_ms === null ? {} : { settledAt: toDate(row.settled_ms) };
-  return { call: toStoredCall(row), payloadBytes: Number(row.payload_bytes), ...settledAt };
+  return {
+    call: new ReadCall(row, dialect, readingOf(row.now_ms, {})),
+    payloadBytes: Number(row.payload_bytes),
+    ...settledAt,
+  };
 }
 
 /** Rounded: PostgreSQL's seconds are binary fractions, and a moment centuries from now can arrive a microsecond before its millisecond. */

@@ -10,12 +10,15 @@ const WHOLE_ROLLBACK = new Set([1213, 1020, 1206]);
 const ER_NO_SUCH_TABLE = 1146;
 const ER_BAD_FIELD_ERROR = 1054;
 const ER_DUP_ENTRY = 1062;
+const ER_BAD_NULL_ERROR = 1048;
 const MIGRATION_LOCK_SECONDS = 300;
 
 /** MySQL and MariaDB. */
 export const mysql: Dialect = {
   family: "mysql",
   returning: false,
+  // group_concat cuts at a length, and mysql2 makes rows faster.
+  joinsRows: false,
   momentType: "datetime(6)",
   // In a connection of another character set the server converts, or mangles, what is sent as text (seen: latin1).
   text: (value) =>
@@ -44,7 +47,7 @@ export const mysql: Dialect = {
   held(alias, leases: readonly CallLease[]) {
     return {
       // The first condition finds the rows by the primary key, the second compares the tokens.
-      sql: `${alias}.seq in (?) and (${alias}.seq, ${alias}.lease_token) in (?)`,
+      sql: `${alias}.seq in (?) and (${alias}.seq, ${alias}.lease_id) in (?)`,
       bindings: [leases.map((lease) => lease.seq), leases.map((lease) => [lease.seq, lease.token])],
     };
   },
@@ -63,8 +66,13 @@ export const mysql: Dialect = {
   // alone, MariaDB reads every pending call (seen: 14 ms for 60,000, against 0.6).
   streamsOf(table, texts, isDue) {
     const where = Object.entries(texts).map(([column, text]) => `${column} = '${text}'`);
-    return `select stream from ${table} ${where.length > 0 ? `where ${where.join(" and ")}` : ""}
-      group by ${[...Object.keys(texts), "stream"].join(", ")} ${isDue ? "having min(due_at) <= utc_timestamp(6)" : ""}`;
+    const streams = `select stream from ${table} ${where.length > 0 ? `where ${where.join(" and ")}` : ""}
+      group by ${[...Object.keys(texts), "stream"].join(", ")}`;
+    if (!isDue) return streams;
+    // What is running stands in front of what is due.
+    return `select stream from (${streams} having min(due_at) <= utc_timestamp(6)) s
+      where exists (select 1 from ${table} d force index (calls_due) where ${["d.stream = s.stream", ...where].join(" and ")}
+        and d.due_at <= utc_timestamp(6) and (d.lease_until is null or d.lease_until <= utc_timestamp(6)))`;
   },
 
   lookUp: (table, alias, _column, condition) => `${table} ${alias} on ${condition}`,
@@ -102,6 +110,11 @@ export const mysql: Dialect = {
     await connection.query(`insert ignore into ${writers} (slot) values ${missing}`, slots);
     await lock();
   },
+
+  // Values are there before the counter gives the row its `seq`, and an insert of values does not hold the counter while it waits,
+  // as one of a select may. With a statement of its own for the lock 8 writers reached 0.74 of an insert by hand, with this 0.87: what
+  // is left is the second table that the server opens (seen: 30 to 40 µs, as many without the lock).
+  valueOnceWriterLocked: ({ writers }) => `(select ? from ${writers} force index (primary) where slot = ? for update)`,
 
   // A schema is a database here, with an owner, a character set and grants: not ours to create.
   createSchema: () => Promise.resolve(),
@@ -154,6 +167,7 @@ export const mysql: Dialect = {
 
   isUnmigrated: (error) => errnoOf(error) === ER_NO_SUCH_TABLE || errnoOf(error) === ER_BAD_FIELD_ERROR,
   isContention: (error) => CONTENTION.has(errnoOf(error)),
+  isNullRefused: (error) => errnoOf(error) === ER_BAD_NULL_ERROR,
   isDuplicate: (error) => errnoOf(error) === ER_DUP_ENTRY,
   isWholeRollback: (error) => WHOLE_ROLLBACK.has(errnoOf(error)),
 };

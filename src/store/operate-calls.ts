@@ -1,4 +1,5 @@
 import type { Strategy } from "../types.js";
+import { isLeased } from "./claim-calls.js";
 import { type CallFilter, conditionOf, HIDDEN, shownState } from "./call-filter.js";
 import type { Connection, Database, Sql } from "./database.js";
 import { isTrue, type Seq } from "./dialect.js";
@@ -118,10 +119,10 @@ async function retry(db: Database, connection: Connection, seqs: readonly Seq[],
   const { dialect, tables } = db;
   const { count } = await connection.query(
     `update ${tables.calls} ${dialect.useIndex("primary")}
-     set due_at = ${dialect.now}, first_due_at = ${dialect.now}, attempts = 0, suspect_runs = 0, lease_token = null,
+     set due_at = ${dialect.now}, first_due_at = ${dialect.now}, attempts = 0, suspect_runs = 0, lease_id = null, lease_until = null,
        settled_at = null, state = case when state = 'dead' then ${placeOf(db)} else state end
      where ${dialect.among("seq")} and ${of.sql} and (state = 'dead' or (state = 'held' and attempts > 0)
-       or (state = 'pending' and strategy = 'publish-on-commit' and attempts > 0 and lease_token is null))`,
+       or (state = 'pending' and strategy = 'publish-on-commit' and attempts > 0 and lease_id is null))`,
     [seqs, ...of.bindings],
   );
   return count;
@@ -172,7 +173,7 @@ export async function discardCalls(db: Database, seqs: readonly Seq[]): Promise<
     db.tables.calls,
     seqs,
     `(c.state = 'dead' or (c.state = 'pending' and c.strategy = 'publish-on-commit'
-       and (c.lease_token is null or c.due_at <= ${db.dialect.now})))`,
+       and not ${isLeased(db.dialect, "c")}))`,
   );
   return (await db.query(sql, bindings)).count;
 }

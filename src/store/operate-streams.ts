@@ -1,3 +1,4 @@
+import { isLeased } from "./claim-calls.js";
 import type { Connection, Database } from "./database.js";
 import type { Seq } from "./dialect.js";
 import { changeStream } from "./stream-changes.js";
@@ -37,7 +38,7 @@ export async function countRunning(db: Database, stream: string): Promise<number
   const { dialect, tables } = db;
   const { rows } = await db.query<{ calls: number | string }>(
     `select count(*) as calls from ${tables.calls} where state = 'pending' and strategy = 'publish-on-commit' and stream = ?
-       and lease_token is not null and due_at > ${dialect.now}`,
+       and ${isLeased(dialect, tables.calls)}`,
     [stream],
   );
   return Number(rows[0]?.calls);

@@ -1,6 +1,6 @@
 import knexFactory, { type Knex } from "knex";
 import { InvalidOptionError } from "../errors.js";
-import { type Connection, connectionOf, type Database, retrying, type Tables } from "./database.js";
+import { type Connection, connectionOf, type Database, pooled, retrying, type Tables } from "./database.js";
 import type { Dialect } from "./dialect.js";
 import { mysql } from "./mysql.js";
 import { PLAIN } from "./plain-knex.js";
@@ -97,7 +97,7 @@ export function openDatabase(
       },
       isMended,
     );
-  const direct = connectionOf(own, dialect, names);
+  const direct = pooled(own, dialect, names);
   return {
     dialect,
     tables,

@@ -16,7 +16,18 @@ interface Listener extends RawConnection {
 const channelOf = ({ calls }: Tables) => `'carteiro_' || '${calls}'::regclass::oid`;
 
 export const notifications: Notifications = {
-  send: (tables) => `select pg_notify(${channelOf(tables)}, told) from unnest(?::text[]) as told`,
+  // What is sent here is planned once, which spares it a third of its time (seen: 0.3 ms of 0.9). That a plan is made while the
+  // tables are empty does no harm where it can be nothing but the way by the indexes.
+  sessionSetup: [
+    "set plan_cache_mode = force_generic_plan",
+    ...["seqscan", "bitmapscan", "sort", "hashjoin", "mergejoin"].map((way) => `set enable_${way} = off`),
+    "set jit = off",
+  ],
+
+  send: (tables, isList) =>
+    isList
+      ? `select pg_notify(${channelOf(tables)}, told) from unnest(?::text[]) as told`
+      : `select pg_notify(${channelOf(tables)}, ?)`,
 
   async listen(connection, tables, heard) {
     const client = connection as Listener;

@@ -17,6 +17,7 @@ const CONTENTION = new Set(["40001", "40P01", "55P03"]);
 export const postgres: Dialect = {
   family: "postgres",
   returning: true,
+  joinsRows: true,
   momentType: "timestamptz",
   text: (value) => ({ sql: "?::text", binding: value }),
   now: "now()",
@@ -40,11 +41,14 @@ export const postgres: Dialect = {
 
   held(alias, leases: readonly CallLease[]) {
     const seqs = postgres.seqs(leases.map((lease) => lease.seq));
-    const tokens = `{${leases.map((lease) => lease.token).join(",")}}`;
+    // Calls that were claimed together have one token: it is sent once, and each call with its place.
+    const tokens = new Map<string, number>();
+    const places = leases.map(({ token }) => tokens.get(token) ?? tokens.set(token, tokens.size + 1).size);
     return {
       // The first condition finds the rows by the primary key, the second compares the tokens.
-      sql: `${alias}.seq = any(?::bigint[]) and (${alias}.seq, ${alias}.lease_token) in (select * from unnest(?::bigint[], ?::uuid[]))`,
-      bindings: [seqs, seqs, tokens],
+      sql: `${alias}.seq = any(?::bigint[]) and (${alias}.seq, ${alias}.lease_id) in (
+        select u.seq, (?::uuid[])[u.place] from unnest(?::bigint[], ?::int[]) u(seq, place))`,
+      bindings: [seqs, `{${[...tokens.keys()].join(",")}}`, seqs, `{${places.join(",")}}`],
     };
   },
 
@@ -63,7 +67,8 @@ export const postgres: Dialect = {
   // would read all that is pending.
   streamsOf(table, texts, isDue) {
     const where = ["true", ...Object.entries(texts).map(([column, text]) => `${column} = '${text}'`)].join(" and ");
-    const due = `and exists (select from ${table} d where ${where} and d.stream = s.stream and d.due_at <= now() offset 0)`;
+    const due = `and exists (select from ${table} d where ${where} and d.stream = s.stream and d.due_at <= now()
+      and (d.lease_until is null or d.lease_until <= now()) offset 0)`;
     return `with recursive s as (
         (select stream from ${table} where ${where} order by stream limit 1)
         union all
@@ -109,6 +114,10 @@ export const postgres: Dialect = {
     isOf: (connection, id) => (connection as { processID?: unknown }).processID === id,
     isNameUnknown,
   },
+
+  writersOf: (table) => `select virtualtransaction as writer from pg_locks
+    where locktype = 'relation' and relation = '${table}'::regclass and mode = 'RowExclusiveLock' and granted
+      and database = (select oid from pg_database where datname = current_database())`,
 
   notifications,
   prepared: {
@@ -157,6 +166,7 @@ export const postgres: Dialect = {
   // An error aborts a transaction, which refuses all that follows.
   isWholeRollback: () => false,
   isContention: (error) => CONTENTION.has(codeOf(error)),
+  isNullRefused: (error) => codeOf(error) === "23502",
   isDuplicate: (error) => codeOf(error) === "23505",
 };
 

@@ -1,9 +1,9 @@
-import type { Database } from "./database.js";
-import { isTrue, type Seq } from "./dialect.js";
-import { keyOfCall, payloadAhead, type QueuedCall } from "./fetch-stream.js";
+import type { Database, Sql } from "./database.js";
+import type { Seq } from "./dialect.js";
+import { keyOfCall, payloadAhead, type QueuedCall, QueuedReadCall } from "./fetch-stream.js";
+import { type Column, joinedList, type JoinedRow, selectList, splitRows } from "./joined-rows.js";
 import type { StreamLease } from "./serve-stream.js";
-import { LineCall } from "./line-call.js";
-import { type CallRow, callColumns, noCall } from "./stored-call.js";
+import { type CallRow, callColumns, readingOf } from "./stored-call.js";
 
 /** What follows in the line behind a call that was read before. */
 export interface Ahead {
@@ -13,18 +13,13 @@ export interface Ahead {
 }
 
 interface AheadRow extends CallRow {
-  /** Null where it is due, and does not stand aside. */
-  is_due: boolean | number | null;
-  is_aside: boolean | number | null;
-  /** The rest is of the first row, which is no call. */
-  is_usual: boolean | number | null;
-  count_before: number | string | null;
-  seqs_before: string | null;
-  read_ms: number | string | null;
+  /** Null where the call is due, and does not stand aside. */
+  standing: string | null;
 }
 
-/** What one who serves a stream knows of its calls. */
-const KNOWN = ["stream", "strategy", "fence", "nowMs"] as const;
+/** As `standing`. */
+const NOT_DUE = "not due";
+const ASIDE = "aside";
 
 /**
  * Reads on behind `after`, while what was read before is being run and settled. A cursor passes over what commits late with a
@@ -32,6 +27,7 @@ const KNOWN = ["stream", "strategy", "fence", "nowMs"] as const;
  * that is left up to the cursor: one who knows each of these calls has missed none.
  *
  * @param running keys that stand aside and are being run
+ * @param floor behind which call that which is left is named (Default: from the head)
  * @returns undefined where a look from the head is called for: a person has changed something, a key is due or stands aside, the lease is gone
  */
 export async function readAhead(
@@ -40,35 +36,116 @@ export async function readAhead(
   after: Seq,
   limit: number,
   running: readonly Buffer[],
+  floor?: Seq,
 ): Promise<Ahead | undefined> {
+  const { dialect } = db;
+  const columns: Column[] = [
+    ...callColumns(dialect, "c", payloadAhead("c", "k.stream is null"), ["stream", "strategy", "fence", "nowMs"]),
+    {
+      name: "standing",
+      expression: `case when k.stream is not null then '${ASIDE}' when c.due_at > ${dialect.now} then '${NOT_DUE}' end`,
+      isNullable: true,
+    },
+  ];
+  const behind: Sql = {
+    sql: `select ${selectList(columns)} from ${line(db)} left join ${keyOfCall(db)} where ${IN_LINE} and c.seq > ?
+      order by c.seq limit ?`,
+    bindings: [lease.stream, after, limit],
+  };
+  const read = dialect.joinsRows ? readJoined : readRows;
+  const { look, rows } = await read(db, columns, lookBefore(db, lease, after, running, floor), behind);
+  const [isUsual, countBefore, nowMs] = (look.found ?? "").split(",");
+  if (isUsual !== "1") return undefined;
+  const before = look.names === null ? [] : look.names.split(",");
+  if (before.length !== Number(countBefore)) return undefined;
+  const reading = readingOf(nowMs, { stream: lease.stream, strategy: "keep-order", fence: lease.fence });
+  let [isAside, last] = [false, Number(after)];
+  const calls = rows((row) => {
+    // An order by is kept by what is put around it, though nobody promises it.
+    isAside ||= row.standing === ASIDE || Number(row.seq) <= last;
+    last = Number(row.seq);
+    return new QueuedReadCall(row, dialect, reading, row.standing === null);
+  });
+  return calls === undefined || isAside ? undefined : { calls, before };
+}
+
+const IN_LINE = "c.state = 'pending' and c.strategy = 'keep-order' and c.stream = ?";
+
+function line({ dialect, tables }: Database): string {
+  return `${tables.calls} c ${dialect.useIndex("calls_line")}`;
+}
+
+/** Whether all is as usual, how many calls are left up to the cursor, and the database's clock; and the names of those calls. */
+interface Look {
+  found: string | null;
+  names: string | null;
+}
+
+interface Looking extends Sql {
+  columns: readonly Column[];
+}
+
+function lookBefore(
+  db: Database,
+  lease: StreamLease,
+  after: Seq,
+  running: readonly Buffer[],
+  floor: Seq | undefined,
+): Looking {
   const { dialect, tables } = db;
-  const line = `c.state = 'pending' and c.strategy = 'keep-order' and c.stream = ?`;
   const others = running.length > 0 ? `and not ${dialect.among("k.ordering_key")}` : "";
-  const { rows } = await db.query<AheadRow>(
-    `select ${noCall(dialect, KNOWN)}, null as is_due, null as is_aside,
-       exists (select 1 from ${tables.streams} s
-         where s.stream = ? and s.lease_token = ? and s.epoch <= s.seen_epoch and s.paused_at is null)
-       and not exists (select 1 from ${tables.keys} k where k.stream = ? and k.due_at <= ${dialect.now} ${others}) as is_usual,
-       count(*) as count_before, ${dialect.joined("c.seq")} as seqs_before, ${dialect.epochMs(dialect.now)} as read_ms
-     from ${tables.calls} c ${dialect.useIndex("calls_line")} where ${line} and c.seq <= ?
-     union all
-     (select ${callColumns(dialect, "c", payloadAhead("c", "k.stream is null"), KNOWN, dialect.keyColumn("c.ordering_key"))},
-        case when c.due_at > ${dialect.now} then 0 = 1 end, case when k.stream is not null then 1 = 1 end, null, null, null, null
-      from ${tables.calls} c ${dialect.useIndex("calls_line")} left join ${keyOfCall(db)}
-      where ${line} and c.seq > ? order by c.seq limit ?)`,
-    [
-      ...[lease.stream, lease.token, lease.stream, ...(running.length > 0 ? [running] : []), lease.stream, after],
-      ...[lease.stream, after, limit],
+  const isUsual = `exists (select 1 from ${tables.streams} s
+      where s.stream = ? and s.lease_token = ? and s.epoch <= s.seen_epoch and s.paused_at is null)
+    and not exists (select 1 from ${tables.keys} k where k.stream = ? and k.due_at <= ${dialect.now} ${others})`;
+  return {
+    columns: [
+      {
+        name: "found",
+        expression: `concat_ws(',', case when ${isUsual} then 1 else 0 end, count(*), ${dialect.epochMs(dialect.now)})`,
+      },
+      { name: "names", expression: dialect.joined("c.seq") },
     ],
+    sql: `from ${line(db)} where ${IN_LINE} and c.seq <= ? ${floor === undefined ? "" : "and c.seq > ?"}`,
+    bindings: [
+      ...[lease.stream, lease.token, lease.stream, ...(running.length > 0 ? [running] : [])],
+      ...[lease.stream, after, ...(floor === undefined ? [] : [floor])],
+    ],
+  };
+}
+
+/** What was found, and what makes something of each row; undefined where that cannot be done. */
+interface Read {
+  look: Look;
+  rows: <Made>(make: (row: AheadRow) => Made) => Made[] | undefined;
+}
+
+async function readJoined(db: Database, columns: readonly Column[], look: Looking, behind: Sql): Promise<Read> {
+  const { rows } = await db.query<JoinedRow>(
+    `select l.found, l.names, r.* from (select ${selectList(look.columns)} ${look.sql}) l,
+       (select ${joinedList(columns)} from (${behind.sql}) r) r`,
+    [...look.bindings, ...behind.bindings],
   );
-  const [look, ...found] = rows;
-  if (!look || !isTrue(look.is_usual) || found.some(({ is_aside }) => is_aside !== null)) return undefined;
-  const before = look.seqs_before === null ? [] : look.seqs_before.split(",");
-  if (before.length !== Number(look.count_before)) return undefined;
-  // A union keeps its parts' order, but does not promise to.
-  if (found.some(({ seq }, place) => Number(seq) <= Number(found[place - 1]?.seq ?? after))) return undefined;
-  const nowMs = Number(look.read_ms);
-  const read = { stream: lease.stream, fence: lease.fence, nowMs, clockOffsetMs: nowMs - Date.now() };
-  const calls = found.map((row) => new LineCall(row, dialect.keyName(row.ordering_key), row.is_due === null, read));
-  return { calls, before };
+  const row = rows[0] as JoinedRow & Look;
+  return { look: row, rows: (make) => splitRows(row, columns, make) };
+}
+
+/** As a union, whose first row is no call: what was found stands in columns of its own kind. */
+async function readRows(db: Database, columns: readonly Column[], look: Looking, behind: Sql): Promise<Read> {
+  const [found, names] = look.columns as [Column, Column];
+  const others: Record<string, string> = { standing: found.expression, payload: names.expression };
+  const { rows } = await db.query<AheadRow>(
+    `select ${columns.map(({ name }) => `${others[name] ?? "null"} as ${name}`).join(", ")} ${look.sql}
+     union all (${behind.sql})`,
+    [...look.bindings, ...behind.bindings],
+  );
+  const first = rows.shift() as AheadRow;
+  return { look: { found: first.standing, names: first.payload }, rows: (make) => rows.map(make) };
+}
+
+/** Who is writing to the calls at this moment; undefined where the database does not tell. */
+export async function readWriters(db: Database): Promise<string[] | undefined> {
+  const sql = db.dialect.writersOf?.(db.tables.calls);
+  if (sql === undefined) return undefined;
+  const { rows } = await db.query<{ writer: string }>(sql);
+  return rows.map(({ writer }) => writer);
 }

@@ -53,24 +53,34 @@ export async function acquireStream(db: Database, stream: string, leaseMs: numbe
   const { dialect, tables } = db;
   const token = randomUUID();
   const isFree = `(lease_until is null or lease_until <= ${dialect.now})`;
+  const read = async (): Promise<AcquiredRow[]> => {
+    const sql = `select ${acquired} from ${tables.streams} where stream = ? and lease_token = ?`;
+    return (await db.query<AcquiredRow>(sql, [stream, token])).rows;
+  };
   // MySQL assigns in turn: what is asked of the token comes before the token.
-  const update = () =>
-    db.query(
+  const update = async (): Promise<AcquiredRow | undefined> => {
+    const { rows, count } = await db.query<AcquiredRow>(
       `update ${tables.streams} ${dialect.useIndex("primary")}
        set taken_over = (taken_over or lease_token is not null), lease_token = ?, lease_until = ${dialect.after("?")}, fence = fence + 1,
          holder = ?, seen_epoch = epoch, in_flight = null
-       where stream = ? and paused_at is null and ${isFree}`,
+       where stream = ? and paused_at is null and ${isFree} ${dialect.returning ? `returning ${acquired}` : ""}`,
       [token, leaseMs, HOLDER, stream],
     );
-  if ((await update()).count === 0) {
+    return (dialect.returning || count === 0 ? rows : await read())[0];
+  };
+  let row = await update();
+  if (!row) {
     await db.query(dialect.insertIfAbsent(tables.streams, ["stream"]), [stream]);
-    if ((await update()).count === 0) return undefined;
+    row = await update();
   }
-  const { rows } = await db.query<{ fence: number | string; taken_over: boolean | number }>(
-    `select fence, taken_over from ${tables.streams} where stream = ? and lease_token = ?`,
-    [stream, token],
-  );
-  return rows[0] && { stream, token, fence: Number(rows[0].fence), isTakenOver: isTrue(rows[0].taken_over) };
+  return row && { stream, token, fence: Number(row.fence), isTakenOver: isTrue(row.taken_over) };
+}
+
+const acquired = "fence, taken_over";
+
+interface AcquiredRow {
+  fence: number | string;
+  taken_over: boolean | number;
 }
 
 /** @returns false where the lease is somebody else's by now */

@@ -1,5 +1,5 @@
 import type { Connection, Database, Sql } from "./database.js";
-import { type CallLease, type Dialect, leaseKey } from "./dialect.js";
+import { type CallLease, type Dialect, leaseKey, type Seq } from "./dialect.js";
 
 /** What a settled call becomes. `error` is a clean text. */
 export type Settled =
@@ -21,55 +21,96 @@ export interface CallSettlement {
  */
 export async function settleCalls(db: Database, settlements: readonly CallSettlement[]): Promise<CallSettlement[]> {
   if (settlements.length === 0) return [];
-  const done = db.dialect.returning
-    ? await settleInOneStatement(db, settlements)
-    : await db.transaction((connection) => settleLocked(db, connection, settlements));
-  // By token, too: a process that lost a call and claimed it again may settle both of its runs together.
-  const keys = new Set(done.map(leaseKey));
-  return settlements.filter(({ lease }) => !keys.has(leaseKey(lease)));
+  return db.dialect.returning ? settleInOneStatement(db, settlements) : settleInTransaction(db, settlements);
 }
 
-async function settleInOneStatement(db: Database, settlements: readonly CallSettlement[]): Promise<CallLease[]> {
+/** It names what it has settled only where that is not all: to read 500 names takes longer than to send them. */
+async function settleInOneStatement(db: Database, settlements: readonly CallSettlement[]): Promise<CallSettlement[]> {
   const { dialect, tables } = db;
   const [deleted, kept] = split(settlements);
   const parts: Sql[] = [];
   if (deleted.length > 0) {
     const held = dialect.held("c", leasesOf(deleted));
-    const sql = `delete from ${tables.calls} c where ${held.sql} and c.state = 'pending' returning c.seq, c.lease_token as token`;
+    const sql = `delete from ${tables.calls} c where ${held.sql} and c.state = 'pending' returning c.seq, c.lease_id as token`;
     parts.push({ sql, bindings: held.bindings });
   }
   if (kept.length > 0) {
     const u = settledRows(dialect, kept);
     const sql = `${dialect.updateFrom(tables.calls, u, assignments(dialect))}
-      c.lease_token = u.token and c.state = 'pending' returning c.seq, u.token`;
+      c.lease_id = u.token and c.state = 'pending' returning c.seq, u.token`;
     parts.push({ sql, bindings: u.bindings });
   }
-  const sql =
-    parts.length === 1
-      ? parts[0]?.sql
-      : `with ${parts.map((part, n) => `p${n} as (${part.sql})`).join(", ")} ${parts.map((_, n) => `select * from p${n}`).join(" union all ")}`;
-  const { rows } = await db.query<CallLease>(
-    sql as string,
-    parts.flatMap((part) => part.bindings),
+  const done = parts.map((_, n) => `select * from p${n}`).join(" union all ");
+  const { rows } = await db.query<{ names: string | null }>(
+    `with ${parts.map(({ sql }, n) => `p${n} as (${sql})`).join(", ")}
+     select case when count(*) < ? then coalesce(${dialect.joined("seq || ' ' || token")}, '') end as names from (${done}) done`,
+    [...parts.flatMap(({ bindings }) => bindings), settlements.length],
   );
-  return rows;
+  const names = rows[0]?.names ?? undefined;
+  return names === undefined ? [] : lostAmong(settlements, names.split(","));
 }
 
-/** Where a statement cannot say which rows it changed, the rows are locked first, in the order of the primary key. */
+/** By token, too: a process that lost a call and claimed it again may settle both of its runs together. */
+function lostAmong(settlements: readonly CallSettlement[], settled: readonly string[]): CallSettlement[] {
+  const names = new Set(settled);
+  return settlements.filter(({ lease }) => !names.has(leaseKey(lease)));
+}
+
+/** Where a statement cannot name the rows that it changed, they are locked first; unless it says that it has found all of them. */
+async function settleInTransaction(db: Database, settlements: readonly CallSettlement[]): Promise<CallSettlement[]> {
+  if (await deleteAll(db, settlements)) return [];
+  return db.transaction((connection) => settleLocked(db, connection, settlements));
+}
+
+/** Calls that were claimed together are deleted together. */
+const MOST_DELETES = 8;
+
+/** @returns false where that is not all that is to be done, or some are not there any more; nothing is deleted then */
+async function deleteAll(db: Database, settlements: readonly CallSettlement[]): Promise<boolean> {
+  const { dialect, tables } = db;
+  const seqsByToken = new Map<string, Seq[]>();
+  for (const { lease, settled } of settlements) {
+    if (settled.state !== "deleted") return false;
+    const seqs = seqsByToken.get(lease.token);
+    if (seqs) seqs.push(lease.seq);
+    else seqsByToken.set(lease.token, [lease.seq]);
+  }
+  if (seqsByToken.size > MOST_DELETES) return false;
+  try {
+    await db.transaction(async (connection) => {
+      for (const [token, seqs] of seqsByToken) {
+        const inOrder = seqs.toSorted((a, b) => Number(a) - Number(b));
+        const { sql, bindings } = dialect.deleteBySeq(tables.calls, inOrder, "c.lease_id = ? and c.state = 'pending'");
+        const { count } = await connection.query(sql, [...bindings, token]);
+        if (count !== seqs.length) throw new NotAllError();
+      }
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof NotAllError) return false;
+    throw error;
+  }
+}
+
+/** Rolls back what has found only some of its rows. */
+class NotAllError extends Error {}
+
+/** The rows are locked in the order of the primary key. */
 async function settleLocked(
   db: Database,
   connection: Connection,
   settlements: readonly CallSettlement[],
-): Promise<CallLease[]> {
+): Promise<CallSettlement[]> {
   const { dialect, tables } = db;
   const held = dialect.held("c", leasesOf(settlements));
   const { rows } = await connection.query<CallLease>(
-    `select c.seq, c.lease_token as token from ${tables.calls} c ${dialect.useIndex("primary")}
+    `select c.seq, c.lease_id as token from ${tables.calls} c ${dialect.useIndex("primary")}
      where ${held.sql} and c.state = 'pending' order by c.seq for update`,
     held.bindings,
   );
-  const keys = new Set(rows.map(leaseKey));
-  const [deleted, kept] = split(settlements.filter(({ lease }) => keys.has(leaseKey(lease))));
+  const names = rows.map(leaseKey);
+  const lost = lostAmong(settlements, names);
+  const [deleted, kept] = split(settlements.filter((settlement) => !lost.includes(settlement)));
   if (deleted.length > 0) {
     const { sql, bindings } = dialect.deleteBySeq(
       tables.calls,
@@ -81,7 +122,7 @@ async function settleLocked(
     const u = settledRows(dialect, kept);
     await connection.query(`${dialect.updateFrom(tables.calls, u, assignments(dialect))} true`, u.bindings);
   }
-  return rows;
+  return lost;
 }
 
 function split(settlements: readonly CallSettlement[]): [deleted: CallSettlement[], kept: CallSettlement[]] {
@@ -117,7 +158,8 @@ function assignments(dialect: Dialect): Record<string, string> {
     attempts: "u.attempts",
     suspect_runs: "0",
     last_error: "coalesce(u.error, c.last_error)",
-    lease_token: "null",
+    lease_id: "null",
+    lease_until: "null",
     due_at: dialect.after("u.delay_ms"),
     settled_at: `case when u.state = 'pending' then null else ${dialect.now} end`,
   };

@@ -1,8 +1,16 @@
 import type { Knex } from "knex";
 import { callersTransaction } from "./callers-transaction.js";
-import { beginSuspect, claimById, claimDue, endLeases, releaseCalls, renewCalls } from "./claim-calls.js";
+import {
+  beginSuspect,
+  claimById,
+  claimDue,
+  type DueLimits,
+  endLeases,
+  releaseCalls,
+  renewCalls,
+} from "./claim-calls.js";
 import { countSent, deleteSent } from "./clean-calls.js";
-import type { Database } from "./database.js";
+import type { Connection, Database } from "./database.js";
 import { dueAmong, dueStreams, readClock } from "./due-streams.js";
 import { fetchDueKeys, fetchHeld, fetchLine, hasOtherKeys, readPayload } from "./fetch-stream.js";
 import { giveUpHidden, hideCalls, hideHead, restoreHidden } from "./hidden-calls.js";
@@ -22,10 +30,11 @@ import {
   retryHead,
 } from "./operate-streams.js";
 import { dialectOf, openDatabase } from "./own-connections.js";
+import { lookAgain } from "./look-again.js";
 import { PreparedInserts } from "./prepared-inserts.js";
 import { PreparedNames } from "./prepared-names.js";
-import { readAhead } from "./read-ahead.js";
-import { acquireStream, releaseStream, renewStream, settleStream } from "./serve-stream.js";
+import { readAhead, readWriters } from "./read-ahead.js";
+import { acquireStream, releaseStream, renewStream, settleStream, type StreamLease } from "./serve-stream.js";
 import { settleCalls } from "./settle-calls.js";
 import { confirmChanges, readChanges, readConfirmation } from "./stream-changes.js";
 import { openFunctions, streamStatus } from "./stream-status.js";
@@ -74,6 +83,22 @@ export function openStore(options: StoreOptions) {
   const prepared = preparesStatements ? PreparedInserts.for(db.dialect) : undefined;
   let schemaIsRight: Promise<void> | undefined;
   const notifications = notificationsOf(knex);
+  /** The connection that listens, while nothing else is sent there. */
+  let atHand: Connection | undefined;
+  /** By the connection that listens, which need not be waited for, or else by any; `work` does no harm when it is done twice. */
+  const hurried = async <T>(work: (on: Database) => Promise<T>): Promise<T> => {
+    const connection = atHand;
+    if (!connection) return work(db);
+    atHand = undefined;
+    try {
+      const done = await work({ ...db, query: (sql, bindings) => connection.query(sql, bindings) });
+      atHand = connection;
+      return done;
+    } catch {
+      // Whatever was the matter with it: the others are kept up by the pool.
+      return work(db);
+    }
+  };
   const bound = <Rest extends unknown[], Result>(family: (db: Database, ...rest: Rest) => Result) => {
     return (...rest: Rest): Result => family(db, ...rest);
   };
@@ -89,7 +114,7 @@ export function openStore(options: StoreOptions) {
     },
 
     claimById: (ids: readonly string[]) => claimById(db, ids, leaseMs),
-    claimDue: (stream: string, limit: number, dueByMs?: number) => claimDue(db, stream, limit, leaseMs, dueByMs),
+    claimDue: (stream: string, limit: number, due?: DueLimits) => claimDue(db, stream, limit, leaseMs, due),
     renewCalls: (leases: Parameters<typeof renewCalls>[1]) => renewCalls(db, leases, leaseMs),
     releaseCalls: bound(releaseCalls),
     endLeases: bound(endLeases),
@@ -102,8 +127,10 @@ export function openStore(options: StoreOptions) {
     acquireStream: (stream: string) => acquireStream(db, stream, leaseMs),
     renewStream: (lease: Parameters<typeof renewStream>[1]) => renewStream(db, lease, leaseMs),
     releaseStream: bound(releaseStream),
+    lookAgain: (lease: StreamLease, limit: number) => hurried((on) => lookAgain(on, lease, limit)),
     fetchLine: bound(fetchLine),
     readAhead: bound(readAhead),
+    readWriters: bound(readWriters),
     fetchDueKeys: bound(fetchDueKeys),
     fetchHeld: bound(fetchHeld),
     hasOtherKeys: bound(hasOtherKeys),
@@ -119,9 +146,14 @@ export function openStore(options: StoreOptions) {
     notify: async (texts: readonly string[]) => {
       if (notifications) await notify(db, notifications, texts);
     },
-    listen: (heard: (text: string) => void) => {
+    listen: async (heard: (text: string) => void) => {
       if (!notifications) throw new Error("this database has nothing to listen to");
-      return listen(knex, notifications, tables, statementTimeoutMs, heard);
+      const opened = await listen(knex, notifications, tables, statementTimeoutMs, names, heard);
+      atHand = opened.connection;
+      void opened.ended.then(() => {
+        if (atHand === opened.connection) atHand = undefined;
+      });
+      return opened;
     },
 
     deleteSent: bound(deleteSent),

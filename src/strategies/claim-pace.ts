@@ -1,6 +1,6 @@
 /** What is claimed ahead of the slots is what runs within this time: after a crash all of it is suspected, and run one by one. */
 const AHEAD_MS = 20;
-/** Of a claim; calls of 16 KiB make 8 MiB of it. */
+/** Of a claim; calls of 8 KiB make 4 MiB of it. */
 export const MOST_PER_CLAIM = 500;
 
 /** How many calls a relay claims at once: more than there are free slots where they run so quickly that it would always be claiming. */

@@ -16,8 +16,6 @@ const CAUTIOUS_CALLS = 100;
 /** Many keys may come back at once, each with a fetch of its own in memory. */
 const FETCH_LENGTH = 32;
 
-const NONE: readonly Seq[] = [];
-
 /**
  * The calls of one ordering key, one after the other. Its steps are calls, and promises only where it has to wait: with a
  * promise for each step, a drain took several times as long.
@@ -33,7 +31,7 @@ export class Lane implements SlotWaiter, RunListener {
   #settling = 0;
   #waiting: { most: number; resolve: () => void } | undefined;
   /** Calls that run, or ran and are still in the table, as far as is known here. */
-  #unsettled: readonly Seq[] = NONE;
+  readonly #unsettled: Seq[] = [];
   /** `resting`: it has run all that it has, and can take more until that is settled. */
   #state: "going" | "resting" | "over" = "going";
   #isAside: boolean;
@@ -102,7 +100,7 @@ export class Lane implements SlotWaiter, RunListener {
   /** A person changed the stream: what was read ahead is not true any more. @returns what cannot be dropped */
   drop(): readonly Seq[] {
     this.#isDropped = true;
-    return this.#unsettled;
+    return [...this.#unsettled];
   }
 
   /** Whether the run that is going on has taken so long already. */
@@ -156,7 +154,7 @@ export class Lane implements SlotWaiter, RunListener {
     }
     const convicted = suspects.convict(call);
     if (convicted) {
-      this.#unsettled = [...this.#unsettled, call.seq];
+      this.#unsettled.push(call.seq);
       this.#conclude(exhausted(this.#parts, call, definition, convicted.outcome, convicted.error));
       return;
     }
@@ -198,7 +196,7 @@ export class Lane implements SlotWaiter, RunListener {
 
   #run(call: QueuedCall, definition: FunctionDefinition): void {
     const { keeper, context } = this.#parts;
-    this.#unsettled = [...this.#unsettled, call.seq];
+    this.#unsettled.push(call.seq);
     this.#runsSince = performance.now();
     this.#abort = keeper.begin();
     start(call, definition, this.#abort, context, this);
@@ -249,7 +247,7 @@ export class Lane implements SlotWaiter, RunListener {
     const { keeper, context, logger } = this.#parts;
     if (!(await this.#maySurelyBegin())) return undefined;
     const { seq, id: callId, functionName, suspectRuns } = call;
-    this.#unsettled = [...this.#unsettled, seq];
+    this.#unsettled.push(seq);
     logger.warn({ callId, function: functionName, suspectRuns, isAlone }, "a suspect runs: its stream was taken over");
     this.#settle({ kind: "begin-suspect", seq, isAlone });
     await this.#settled(0);
@@ -307,7 +305,8 @@ export class Lane implements SlotWaiter, RunListener {
   }
 
   #forget(seq: Seq): void {
-    this.#unsettled = this.#unsettled.length === 1 ? NONE : this.#unsettled.filter((one) => one !== seq);
+    // They are settled in their order.
+    this.#unsettled.splice(this.#unsettled.indexOf(seq), 1);
   }
 
   #fail(error: unknown): void {

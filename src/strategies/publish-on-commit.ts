@@ -1,17 +1,18 @@
 import type { FunctionDefinition } from "../registry.js";
 import { Batches } from "../run/batches.js";
 import { judge } from "../run/judge.js";
-import type { LazyAbort } from "../run/lazy-abort.js";
 import { LeaseKeeper } from "../run/lease-keeper.js";
 import { type Outcome, run, start, toCall } from "../run/run.js";
 import { Settler, type Settling } from "../run/settle.js";
 import { Tally } from "../run/tally.js";
 import type { ClaimedCall } from "../store/claim-calls.js";
 import type { Settled } from "../store/settle-calls.js";
-import type { Call, RunSource } from "../types.js";
+import type { Call } from "../types.js";
 import type { Pass } from "../run/pass.js";
+import { ClaimFrom } from "./claim-from.js";
 import { ClaimPace, MOST_PER_CLAIM } from "./claim-pace.js";
 import { ClaimedCalls } from "./claimed-calls.js";
+import { type Claim, ClaimedRun, type ClaimedRunOwner, DELETED } from "./claimed-run.js";
 import type { StrategyParts } from "./parts.js";
 import { reportOutcome } from "./report.js";
 
@@ -20,21 +21,8 @@ const MOST_HINTS = 1000;
 /** Runs that have ended and are not settled: with more than that nothing is claimed, or a slow database would be left behind. */
 const MOST_UNSETTLED = 1000;
 
-/** What a claim was made for. */
-interface Claim {
-  /** `performance.now()` from before it. */
-  askedAt: number;
-  /** Slots that were taken for it. */
-  taken: number;
-  source: RunSource;
-  pass?: Pass;
-  /** Of the same relay: calls that were claimed ahead of the slots and wait for theirs, and how quickly they run. */
-  queued?: Tally;
-  pace?: ClaimPace;
-}
-
 /** Runs calls as soon as their transaction has committed, many at once, in no particular order. */
-export class PublishOnCommit {
+export class PublishOnCommit implements ClaimedRunOwner {
   readonly #options: StrategyParts;
   readonly #settler: Settler;
   readonly #leases: LeaseKeeper;
@@ -45,7 +33,7 @@ export class PublishOnCommit {
   readonly #work = new Tally();
   readonly #unsettled = new Tally();
   /** Claimed ahead for a pass that was stopped. */
-  readonly #unrun = new Batches<{ call: ClaimedCall; claim: Claim }>((unrun) => this.#releaseUnrun(unrun));
+  readonly #unrun = new Batches<ClaimedRun>((unrun) => this.#releaseUnrun(unrun));
 
   constructor(options: StrategyParts) {
     this.#options = options;
@@ -89,18 +77,20 @@ export class PublishOnCommit {
     const { slots, store } = this.#options;
     const queued = new Tally();
     const pace = new ClaimPace();
+    const from = new ClaimFrom();
     let ahead = 0;
     while (!pass.isOver) {
       await this.#unsettled.fallsTo(MOST_UNSETTLED);
       // The rest runs while the next claim is on its way.
-      await queued.fallsTo(ahead / 2);
+      await queued.fallsTo(ahead);
       const taken = queued.count > 0 ? 0 : await slots.take(Math.max(1, Math.min(pass.budget, MOST_PER_CLAIM)));
       ahead = pace.ahead();
       const wanted = await pass.reserve(Math.max(taken, ahead, 1));
+      from.begin();
       const askedAt = performance.now();
       let calls: ClaimedCall[] = [];
       try {
-        if (wanted > 0) calls = await store.claimDue(stream, wanted, pass.dueByMs);
+        if (wanted > 0) calls = await store.claimDue(stream, wanted, { from, byMs: pass.dueByMs });
       } finally {
         const claim: Claim = { askedAt, taken, source: "relay", pass, queued, pace };
         // What was stopped, or has reached its deadline, while the claim was on its way starts nothing more.
@@ -110,7 +100,7 @@ export class PublishOnCommit {
         if (isOver && calls.length > 0) this.#track(this.#claimed.release(calls), claim);
         if (!isOver) this.#start(calls, claim);
       }
-      if (calls.length === 0) break;
+      if (from.hasAll(calls.length, wanted)) break;
     }
     await queued.fallsTo(0);
   }
@@ -124,10 +114,15 @@ export class PublishOnCommit {
       const definition = registry.find(call);
       if (!definition) unroutable.push(call);
       else if (call.isSuspect || call.suspectRuns > 0) suspected.push([call, definition]);
-      else if (started < claim.taken) {
-        started += 1;
-        this.#begin(call, definition, claim, this.#keep(call, claim));
-      } else this.#queue(call, definition, claim);
+      else {
+        const run = this.#keep(call, definition, claim);
+        if (!run) continue;
+        this.#beginWork(claim);
+        if (started < claim.taken) {
+          started += 1;
+          this.#begin(run);
+        } else this.#queue(run);
+      }
     }
     // Suspects take slots when it is their turn.
     slots.give(claim.taken - started);
@@ -153,67 +148,60 @@ export class PublishOnCommit {
   }
 
   /** Claimed ahead: it runs when a slot is free. */
-  #queue(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): void {
-    const abort = this.#keep(call, claim);
-    if (!abort) return;
-    claim.queued?.begin();
-    this.#beginWork(claim);
-    const served = () => {
-      claim.queued?.end();
-      if (claim.pass?.isStopped && this.#leases.forget(call)) {
-        this.#unrun.add({ call, claim });
-        this.#options.slots.give();
-      } else {
-        this.#begin(call, definition, claim, abort);
-        this.#endWork(claim);
-      }
-    };
-    this.#options.slots.request({ wanted: 1, served });
+  #queue(run: ClaimedRun): void {
+    run.claim.queued?.begin();
+    this.#options.slots.request(run);
+  }
+
+  /** The slot that it waited for was taken for it. */
+  served(run: ClaimedRun): void {
+    run.claim.queued?.end();
+    if (run.claim.pass?.isStopped && this.#leases.forget(run.kept)) {
+      this.#unrun.add(run);
+      this.#options.slots.give();
+    } else this.#begin(run);
   }
 
   /** Runs it in a slot that was taken for it. */
-  #begin(call: ClaimedCall, definition: FunctionDefinition, claim: Claim, abort: LazyAbort | undefined): void {
-    const { slots, context } = this.#options;
+  #begin(run: ClaimedRun): void {
     // While it waited for the slot its lease may have been lost.
-    if (!abort || abort.isAborted) {
-      slots.give();
-      return;
-    }
-    this.#beginWork(claim);
-    const ended = (outcome: Outcome) => {
-      slots.give();
-      claim.pace?.count();
-      this.#settle(call, definition, outcome, claim, () => this.#endWork(claim));
-    };
-    start(call, definition, abort, context, { ended });
+    if (run.kept.isAborted) {
+      this.#options.slots.give();
+      this.#endWork(run.claim);
+    } else start(run.call, run.definition, run.kept, this.#options.context, run);
+  }
+
+  ended(run: ClaimedRun, outcome: Outcome): void {
+    this.#options.slots.give();
+    run.claim.pace?.count();
+    this.#settle(run, outcome);
   }
 
   /** In its turn, which ends when its outcome is settled: the next one may end the process. */
   async #serveSuspect(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): Promise<void> {
     const { suspects, context } = this.#options;
-    const abort = this.#keep(call, claim);
-    if (!abort) return;
+    const one = this.#keep(call, definition, claim);
+    if (!one) return;
     const convicted = suspects.convict(call);
     if (convicted) {
-      await this.#settled(call, definition, convicted.outcome, claim);
+      await this.#settled(one, convicted.outcome);
       return;
     }
     await suspects.inTurn(call, async (isAlone) => {
-      const isBegun = !abort.isAborted && (await this.#beginSuspect(call, isAlone, claim));
-      if (isBegun) await this.#settled(call, definition, await run(call, definition, abort, context), claim);
-      else this.#leases.forget(call);
+      const isBegun = !one.kept.isAborted && (await this.#beginSuspect(call, isAlone, claim));
+      if (isBegun) await this.#settled(one, await run(call, definition, one.kept, context));
+      else this.#leases.forget(one.kept);
     });
   }
 
-  #keep(call: ClaimedCall, { askedAt }: Claim): LazyAbort | undefined {
-    const abort = this.#leases.keep(call, askedAt);
-    if (!abort) {
-      this.#options.logger.warn(
-        { callId: call.id },
-        "a claim took longer than its lease; the call was not run, and will be claimed again",
-      );
-    }
-    return abort;
+  #keep(call: ClaimedCall, definition: FunctionDefinition, claim: Claim): ClaimedRun | undefined {
+    const kept = this.#leases.keep(call, claim.askedAt);
+    if (kept) return new ClaimedRun(this, kept, definition, claim);
+    this.#options.logger.warn(
+      { callId: call.id },
+      "a claim took longer than its lease; the call was not run, and will be claimed again",
+    );
+    return undefined;
   }
 
   /** @returns whether it may run; where it may not, its lease is lost, or ends soon */
@@ -236,25 +224,34 @@ export class PublishOnCommit {
     return true;
   }
 
-  #settled(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome, claim: Claim): Promise<void> {
-    return new Promise((resolve) => this.#settle(call, definition, outcome, claim, resolve));
+  #settled(one: ClaimedRun, outcome: Outcome): Promise<void> {
+    return new Promise((resolve) => {
+      this.#beginWork(one.claim);
+      one.onConcluded = resolve;
+      this.#settle(one, outcome);
+    });
   }
 
-  /** @param ended is called when the database has said what became of it, or will not */
-  #settle(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome, claim: Claim, ended: () => void): void {
-    const settled = this.#decide(call, definition, outcome);
-    this.#leases.settling(call);
+  #settle(run: ClaimedRun, outcome: Outcome): void {
+    run.outcome = outcome;
+    run.settled = this.#decide(run, outcome);
+    run.kept.isSettling = true;
     this.#unsettled.begin();
-    this.#settler.settle({ lease: call.lease, settled }, (settling: Settling) => {
-      this.#unsettled.end();
-      const wasKept = this.#leases.forget(call);
-      try {
-        if (settling === "lease-lost" && wasKept) this.#tellLost(outcome.call);
-        if (settling === "settled") this.#report(call, outcome, settled, claim);
-      } finally {
-        ended();
-      }
-    });
+    this.#settler.settle(run);
+  }
+
+  /** The database has said what became of it, or will not. */
+  concluded(run: ClaimedRun, settling: Settling): void {
+    const outcome = run.outcome as Outcome;
+    this.#unsettled.end();
+    const wasKept = this.#leases.forget(run.kept);
+    try {
+      if (settling === "lease-lost" && wasKept) this.#tellLost(outcome.call);
+      if (settling === "settled") this.#report(run, outcome);
+    } finally {
+      this.#endWork(run.claim);
+      run.onConcluded?.();
+    }
   }
 
   #tellLost(call: Call): void {
@@ -264,23 +261,22 @@ export class PublishOnCommit {
     events.emit("leaseLost", { stream, call });
   }
 
-  #decide(call: ClaimedCall, definition: FunctionDefinition, outcome: Outcome): Settled {
+  #decide({ call, definition }: ClaimedRun, outcome: Outcome): Settled {
     const { attempt: attempts, result } = outcome;
-    if (result.kind === "succeeded")
-      return definition.deleteAfterSend ? { state: "deleted" } : { state: "sent", attempts };
+    if (result.kind === "succeeded") return definition.deleteAfterSend ? DELETED : { state: "sent", attempts };
     const { delayMs, error } = judge(call, definition, outcome, result.error, this.#options.logger);
     return delayMs === false ? { state: "dead", attempts, error } : { state: "pending", attempts, delayMs, error };
   }
 
-  #report(call: ClaimedCall, outcome: Outcome, settled: Settled, { source, pass }: Claim): void {
+  #report({ call, settled, claim }: ClaimedRun, outcome: Outcome): void {
     const kind = settled.state === "pending" ? "failed" : settled.state === "dead" ? "dead" : "published";
-    pass?.count(kind);
+    claim.pass?.count(kind);
     const nextAttemptAt =
       settled.state === "pending" ? new Date(Date.now() + call.clockOffsetMs + settled.delayMs) : undefined;
-    reportOutcome(this.#options, outcome, source, nextAttemptAt, settled.state === "dead");
+    reportOutcome(this.#options, outcome, claim.source, nextAttemptAt, settled.state === "dead");
   }
 
-  async #releaseUnrun(unrun: readonly { call: ClaimedCall; claim: Claim }[]): Promise<void> {
+  async #releaseUnrun(unrun: readonly ClaimedRun[]): Promise<void> {
     await this.#claimed.release(unrun.map(({ call }) => call));
     for (const { claim } of unrun) this.#endWork(claim);
   }

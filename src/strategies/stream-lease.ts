@@ -26,6 +26,7 @@ export class StreamLeaseKeeper {
   readonly #clock: LeaseClock;
   #renewing: Promise<void> | undefined;
   #hasFailed = false;
+  #isResting = false;
   #isLost = false;
   #isStopped = false;
 
@@ -44,6 +45,15 @@ export class StreamLeaseKeeper {
     return this.#isLost;
   }
 
+  /** Nothing runs under it: losing it harms nobody. */
+  rest(): void {
+    this.#isResting = true;
+  }
+
+  resume(): void {
+    this.#isResting = false;
+  }
+
   /** A run begins. @returns what aborts when the lease is lost */
   begin(): LazyAbort {
     const abort = new LazyAbort();
@@ -60,12 +70,16 @@ export class StreamLeaseKeeper {
     if (this.#isLost) return;
     this.#isLost = true;
     this.stop();
+    if (!this.#isResting) this.#tellLost();
+    this.#options.onLost();
+  }
+
+  #tellLost(): void {
     const { stream } = this.#options.lease;
     const error = new LeaseLostError(`the lease of stream "${stream}" was lost; another process may serve it now`);
     for (const abort of this.#running) abort.abort(error);
     this.#options.logger.error({ stream }, "lease lost: what was running could not be settled");
     this.#options.events.emit("leaseLost", { stream });
-    this.#options.onLost();
   }
 
   stop(): void {

@@ -8,8 +8,10 @@ import { LaneSettlements } from "./lane-settlements.js";
 import { Lanes } from "./lanes.js";
 import { nameOf } from "../store/key-name.js";
 import { LineCursor } from "./line-cursor.js";
+import { LineFloor } from "./line-floor.js";
 import { partOfPass } from "./part-of-pass.js";
 import type { StrategyParts } from "./parts.js";
+import { type Keeping, QuietTime } from "./quiet-time.js";
 import { StreamLeaseKeeper } from "./stream-lease.js";
 import { StreamSettler } from "./stream-settler.js";
 
@@ -20,8 +22,8 @@ export interface StreamServerOptions extends StrategyParts {
 
 /** Calls that a fetch reads at most; their payloads together stay below 4 MiB. */
 const LINE_LENGTH = 500;
-/** Of the line, in memory at once: those of one fetch are run, of another settled, while the next is on its way. */
-const MOST_KNOWN = 2 * LINE_LENGTH;
+/** Of the line, in memory at once: those of one fetch wait, of another run, of a third are settled, while the next is on its way. */
+const MOST_KNOWN = 3 * LINE_LENGTH;
 const MOST_DUE_KEYS = 256;
 
 /** One holder of one stream's lease. */
@@ -33,20 +35,24 @@ export class StreamServer {
   readonly #settler: StreamSettler;
   readonly #settlements: LaneSettlements;
   readonly #lanes: Lanes;
+  readonly #quietTime: QuietTime;
   readonly #cursor = new LineCursor();
+  readonly #floor: LineFloor;
   /** Reading from the head and settling take turns: what a read found is still true when it is acted upon. */
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
   #failure: { error: unknown } | undefined;
   /** How many more runs may be of a call that ended the process which served the stream before: of keys in line, and aside. */
   readonly #suspects: { line: number; aside: number };
+  /** Since the last time that it was quiet there was more to see to than the line. */
+  #looksClosely = false;
   #isServed = false;
   #isPaused = false;
   /** The moment, on the database's clock, after which nothing counts as due; undefined while there is no end in sight. */
   #dueByMs: number | undefined;
   metUnroutable = false;
 
-  constructor(options: StreamServerOptions, lease: StreamLease, askedAt: number, pass: Pass) {
+  constructor(options: StreamServerOptions, lease: StreamLease, askedAt: number, pass: Pass, keeping?: Keeping) {
     this.#options = options;
     this.#lease = lease;
     this.#pass = pass;
@@ -55,6 +61,8 @@ export class StreamServer {
     const suspects = lease.isTakenOver ? 2 * options.concurrency : 0;
     this.#suspects = { line: suspects, aside: suspects };
     this.#keeper = new StreamLeaseKeeper({ ...options, lease, askedAt, onLost: () => this.wake() });
+    this.#quietTime = new QuietTime({ ...options, lease, keeper: this.#keeper, keeping });
+    this.#floor = new LineFloor(options.store);
     this.#settler = new StreamSettler(options, lease, this.#keeper);
     this.#settlements = new LaneSettlements(this.#settler, this.#cursor, (work) => this.#inTurn(work));
     this.#lanes = new Lanes(this.#partsOfLanes());
@@ -100,6 +108,7 @@ export class StreamServer {
       const found = await this.#inTurn(() => this.#fetch(isStuck));
       if (this.#lanes.size === 0 && !found.isChanged) {
         this.#isServed = this.#goesOn && !this.#isPaused;
+        if (await this.#isCalledAgain(woken)) continue;
         return;
       }
       const hasReadOn = found.isFull && (await this.#readOn());
@@ -107,6 +116,16 @@ export class StreamServer {
       const isPolled = await this.#untilWorthLooking(found, woken);
       isStuck = isPolled || performance.now() - changedAt >= pollIntervalMs;
     }
+  }
+
+  /** @returns whether a stream that was kept although it had nothing left has something again */
+  async #isCalledAgain(woken: Promise<void>): Promise<boolean> {
+    if (!this.#isServed || this.#dueByMs !== undefined) return false;
+    // Whatever may have ended the process before has been run, as if another one had acquired the lease since.
+    this.#suspects.line = this.#suspects.aside = 0;
+    this.#cursor.lose();
+    this.#looksClosely = false;
+    return this.#quietTime.pass(woken);
   }
 
   get #goesOn(): boolean {
@@ -180,6 +199,14 @@ export class StreamServer {
   /** @param isStuck the line was full before, of calls whose keys are being run, and still may be */
   async #fetch(isStuck: boolean): Promise<Found> {
     const lanesBefore = this.#lanes.size;
+    this.#floor.reset();
+    const isUnknown = lanesBefore === 0 && this.#goesOn && !this.#looksClosely;
+    const line = isUnknown ? await this.#quietTime.look(LINE_LENGTH) : undefined;
+    if (isUnknown) this.#looksClosely = line === undefined;
+    if (line) {
+      this.#takeLine(line);
+      return { isFull: line.length >= LINE_LENGTH, isCleared: false, isChanged: this.#lanes.size > 0 };
+    }
     if (this.#goesOn) await this.#seeChanges();
     if (!this.#goesOn || this.#isPaused || !this.#hasRoom) return { isFull: true, isCleared: false, isChanged: false };
     await this.#fetchDueKeys();
@@ -208,11 +235,14 @@ export class StreamServer {
       const isSlow = await Promise.race([this.#cursor.fallsTo(MOST_KNOWN), polled]);
       clearTimeout(timer);
       if (isSlow || !this.#goesOn) break;
+      const { readTo } = this.#cursor;
       const calls = await this.#cursor.read((after) =>
-        store.readAhead(this.#lease, after, LINE_LENGTH, this.#lanes.keysAside),
+        store.readAhead(this.#lease, after, LINE_LENGTH, this.#lanes.keysAside, this.#floor.seq),
       );
-      if (calls) this.#takeLine(calls);
-      hasRead ||= calls !== undefined && calls.length > 0;
+      if (!calls) break;
+      this.#takeLine(calls);
+      await this.#floor.raise(readTo);
+      hasRead ||= calls.length > 0;
     }
     return hasRead;
   }

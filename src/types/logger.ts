@@ -9,6 +9,8 @@ export interface Logger {
   info: LogMethod;
   /** Runs that failed and are tried again, statements that are repeated. */
   warn: LogMethod;
+  /** Whether lines of a level are of interest; asked before a line that every call has. (Default: all are) */
+  isLevelEnabled?(level: string): boolean;
   /** Dead calls, parked keys, lost leases, and what else a person should look at. */
   error: LogMethod;
 }
