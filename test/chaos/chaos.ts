@@ -148,7 +148,7 @@ async function drain(db: Knex): Promise<string[]> {
   for (;;) {
     // The pool may still have connections that a restart has broken.
     const rows = await db<Record<string, unknown>>("carteiro_calls")
-      .select("seq", "id", "function_name", "state", "attempts", "due_at", "lease_token", "last_error")
+      .select("seq", "id", "function_name", "state", "attempts", "due_at", "lease_id", "last_error")
       .orderBy("seq")
       .catch(() => undefined);
     if (rows?.length === 0) return [];

@@ -13,7 +13,7 @@ describeEachServer("a process killed at every boundary", (engine) => {
     (strategy) =>
       dieEverywhere("save", strategy, [
         ...[/insert into .*orders/, /insert into .*calls/, /COMMIT/, /ROLLBACK/],
-        ...[/SAVEPOINT/, strategy === "keep-order" ? /writers|lock/ : /lease_token/],
+        ...[/SAVEPOINT/, strategy === "keep-order" ? /writers|lock/ : /lease_id/],
       ]),
   );
 

@@ -42,9 +42,10 @@ it("a call's lease is not lost whose renewal was answered while the event loop w
     lease: { seq: "1", token: "token" },
     isSuspect: false,
   };
-  const { signal } = leases.keep(call, performance.now())!;
+  const kept = leases.keep(call, performance.now())!;
+  const { signal } = kept;
   await Promise.race([answered.promise, new Promise((end) => (signal.onabort = end))]);
-  expect([lost, signal.aborted, leases.forget(call)]).toEqual([[], false, true]);
+  expect([lost, signal.aborted, leases.forget(kept)]).toEqual([[], false, true]);
 });
 
 it("a stream's lease is not lost whose renewal was answered while the event loop was blocked", async () => {

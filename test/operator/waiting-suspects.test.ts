@@ -22,7 +22,7 @@ describeEachEngine("suspects that wait for their turn", (engine) => {
     for (const what of ["mail 1", "mail 2"]) await send.with({ delay: 1 })(what);
     const other = await note.with({ delay: 1 })("note");
     const due_at = outboxes.knex.raw(outboxes.dialect.after("-1"));
-    await outboxes.table("calls").update({ lease_token: randomUUID(), due_at, suspect_runs: suspectRuns });
+    await outboxes.table("calls").update({ lease_id: randomUUID(), due_at, suspect_runs: suspectRuns });
     await outboxes
       .table("calls")
       .where({ id: other.id })

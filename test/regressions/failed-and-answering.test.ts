@@ -26,6 +26,7 @@ it("who serves a stream answers to a person's changes also after an outcome coul
   const store: Partial<Store> = {
     readChanges: () => Promise.resolve({ epoch: 1, isNew: refusals >= 2 && !hasConfirmed, isPaused: false }),
     confirmChanges: () => Promise.resolve(void (hasConfirmed = true)),
+    lookAgain: () => Promise.resolve({ isLost: false }),
     fetchDueKeys: () => Promise.resolve([]),
     fetchLine: () => Promise.resolve({ calls: [inLine(1, "slow"), inLine(2, "refused")], aside: [] }),
     releaseStream: () => Promise.resolve(),

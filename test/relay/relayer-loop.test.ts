@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { Pass } from "../../src/run/pass.js";
 import { type LoopOptions, RelayLoop } from "../../src/relay/relayer.js";
 import type { DueStream } from "../../src/store/due-streams.js";
+import type { Keeping } from "../../src/strategies/quiet-time.js";
 import { deferred } from "../support/waiting.js";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -12,7 +13,7 @@ const MINUTE = 60_000;
 /** A loop on a store and strategies of a test's own, with what it logged as errors. */
 function start(
   dueStreams: () => Promise<DueStream[]>,
-  serve: (stream: string, pass: Pass) => Promise<boolean> = async () => false,
+  serve: (stream: string, pass: Pass, keeping?: Keeping) => Promise<boolean> = async () => false,
   options: Partial<LoopOptions> = {},
 ) {
   const errors: string[] = [];
@@ -423,4 +424,27 @@ it("looks at the streams alone that it is woken for, and at all of them once in 
   expect(looks.length).toBeGreaterThanOrEqual(35);
   expect(served).toContain("missed");
   await loop.stop();
+});
+
+it("keeps streams that are quiet beside those that it serves, and gives them back for more, and when it is stopped", async () => {
+  const served: string[] = [];
+  const ended: string[] = [];
+  const serve = async (stream: string, _pass: Pass, keeping?: Keeping) => {
+    served.push(stream);
+    if (!keeping?.isWorthwhile()) return false;
+    await new Promise<void>((end) => keeping.began(end));
+    keeping.ended();
+    ended.push(stream);
+    return false;
+  };
+  let due = orders("a");
+  const { loop } = start(async () => due, serve, { concurrency: 1, isTold: () => true });
+  await vi.advanceTimersByTimeAsync(1);
+  expect(served).toEqual(["a"]);
+  due = orders("b");
+  loop.wake(due);
+  await vi.advanceTimersByTimeAsync(1);
+  expect([served, ended]).toEqual([["a", "b"], ["a"]]);
+  await loop.stop();
+  expect(ended).toEqual(["a", "b"]);
 });

@@ -50,7 +50,7 @@ describeEachEngine("a relayer", (engine) => {
     await rival.transaction(() => theirs.publish(1));
     await until("what another process committed ran, after failures", () => ran.length === 1);
     await outboxes.knex.transaction((trx) => theirs.send.with({ trx, delay: "1h" })(2));
-    const left = { lease_token: "0190a2b4-0000-7000-8000-000000000000", fence: 1 };
+    const left = { lease_id: "0190a2b4-0000-7000-8000-000000000000", fence: 1 };
     await outboxes.table("calls").where({ function_name: "send" }).update(left);
     await outboxes.expireLeases();
     await until("what a dead process left ran", () => ran.length === 2);

@@ -85,7 +85,7 @@ describeEachEngine("the cleaner", (engine) => {
     await outboxes
       .table("calls")
       .where({ id: leased })
-      .update({ state: "pending", lease_token: "0190a2b4-0000-7000-8000-000000000000" });
+      .update({ state: "pending", lease_id: "0190a2b4-0000-7000-8000-000000000000" });
     const longAgo = outboxes.knex.raw(outboxes.dialect.after(`-${365 * DAY_MS}`));
     await outboxes.table("calls").update({ settled_at: longAgo, created_at: longAgo });
     const before = await outboxes.rows();

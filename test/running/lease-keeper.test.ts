@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { LeaseLostError } from "../../src/index.js";
-import { LeaseKeeper } from "../../src/run/lease-keeper.js";
+import { type Kept, LeaseKeeper } from "../../src/run/lease-keeper.js";
 import type { ClaimedCall } from "../../src/store/claim-calls.js";
 import { storedCall } from "../support/definitions.js";
 
@@ -38,9 +38,7 @@ it("renews all that it keeps together, three times in a lease, and nothing else"
     renewed.push(all.map(({ seq }) => String(seq)));
     return [...all];
   });
-  const [a, b] = [claimed("a"), claimed("b")];
-  leases.keep(a, performance.now());
-  leases.keep(b, performance.now());
+  const [a, b] = ["a", "b"].map((id) => leases.keep(claimed(id), performance.now())!) as [Kept, Kept];
   await vi.advanceTimersByTimeAsync(2000);
   expect(leases.forget(a)).toBe(true);
   await vi.advanceTimersByTimeAsync(1000);
@@ -54,8 +52,8 @@ it("renews all that it keeps together, three times in a lease, and nothing else"
 
 it("aborts the run of a lease that is gone, tells of it once, and goes on with the others", async () => {
   const { leases, lost } = keeper(async (all) => all.filter(({ seq }) => seq !== "a"));
-  const [a, b] = [claimed("a"), claimed("b")];
-  const signals = [a, b].map((call) => leases.keep(call, performance.now())!.signal);
+  const [a, b] = ["a", "b"].map((id) => leases.keep(claimed(id), performance.now())!) as [Kept, Kept];
+  const signals = [a, b].map(({ signal }) => signal);
   await vi.advanceTimersByTimeAsync(3000);
   expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
   expect(signals[0]!.reason).toBeInstanceOf(LeaseLostError);
@@ -71,8 +69,8 @@ it("takes no lease for lost because the database did not answer once, and tries 
     if (tries === 1) throw new Error("ECONNRESET");
     return [...all];
   });
-  const a = claimed("a");
-  const { signal } = leases.keep(a, performance.now())!;
+  const a = leases.keep(claimed("a"), performance.now())!;
+  const { signal } = a;
   await vi.advanceTimersByTimeAsync(4000);
   expect(tries).toBe(4);
   expect([signal.aborted, lost, warnings.length]).toEqual([false, [], 1]);

@@ -44,7 +44,7 @@ describeEachEngine("the lease of a publish-on-commit call", (engine) => {
     const note = outbox.saveToOutbox(async () => void calls.push(currentCall()!), { name: "note" });
     const { id } = await outboxes.knex.transaction((trx) => note.with({ trx, delay: "1h" })());
     // What a process leaves behind that claimed the call and died.
-    await outboxes.table("calls").update({ lease_token: "0190a2b4-0000-7000-8000-000000000000", fence: 3 });
+    await outboxes.table("calls").update({ lease_id: "0190a2b4-0000-7000-8000-000000000000", fence: 3 });
     expect(await outboxes.relayBesideAnother(outbox)).toMatchObject({ published: 1 });
     const relayer = outbox.startRelayer({ interval: 5 });
     const anotherRan = deferred();

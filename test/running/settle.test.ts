@@ -43,7 +43,8 @@ describe("the settler", () => {
     const log = (_fields: object, message: string) => void logged.push(message);
     const logger = { debug: log, info: log, warn: log, error: log };
     const settler = new Settler({ store: { settleCalls }, leaseMs: 3000, logger });
-    const settle = (seq: number) => new Promise<Settling>((resolve) => settler.settle(settlement(seq), resolve));
+    const settle = (seq: number) =>
+      new Promise<Settling>((resolve) => settler.settle({ ...settlement(seq), concluded: resolve }));
     return { settle, logged };
   }
 

@@ -65,7 +65,7 @@ describeEachEngine("a suspect that must run alone, beside runs that take long", 
       await suspected.with({ delay: 1 })("beside");
       const token = strategy === "publish-on-commit" ? randomUUID() : null;
       const past = outboxes.knex.raw(outboxes.dialect.after("-1"));
-      await outboxes.table("calls").where({ function_name: "suspected" }).update({ lease_token: token, due_at: past });
+      await outboxes.table("calls").where({ function_name: "suspected" }).update({ lease_id: token, due_at: past });
       await outboxes.table("calls").where({ id }).update({ suspect_runs: 1 });
       const counted = () => outboxes.table("calls").select("attempts", "suspect_runs").where({ id });
       const pass = outbox.relay({ stream: "suspects" });

@@ -43,8 +43,9 @@ describeEachEngine("claiming calls", (engine) => {
       lease: { seq: row!.seq, token: row!.leaseToken },
     });
     expect(typeof claimed!.fence).toBe("number");
-    expect(row!.dueMs).toBeGreaterThanOrEqual(before + LEASE_MS);
-    expect(row!.dueMs).toBeLessThanOrEqual(after + LEASE_MS);
+    expect(row!.leaseUntilMs).toBeGreaterThanOrEqual(before + LEASE_MS);
+    expect(row!.leaseUntilMs).toBeLessThanOrEqual(after + LEASE_MS);
+    expect(row!.dueMs).toBeLessThanOrEqual(after);
   });
 
   test("by id leaves out what is not there, not due, claimed, sent, dead or keep-order", async () => {
@@ -102,9 +103,9 @@ describeEachEngine("claiming calls", (engine) => {
     const now = await store.readClock();
     const [early, late] = [aCall({ runAtMs: now - 2000 }), aCall({ runAtMs: now - 1000 })];
     await insert(under, [early, late]);
-    expect(ids(await store.claimDue("default", 10, now - 1500))).toEqual([early.id]);
-    expect(await store.claimDue("default", 10, now - 1500)).toEqual([]);
-    expect(ids(await store.claimDue("default", 10, now))).toEqual([late.id]);
+    expect(ids(await store.claimDue("default", 10, { byMs: now - 1500 }))).toEqual([early.id]);
+    expect(await store.claimDue("default", 10, { byMs: now - 1500 })).toEqual([]);
+    expect(ids(await store.claimDue("default", 10, { byMs: now }))).toEqual([late.id]);
   });
 
   test("a call whose lease has ended is claimed again, with a higher fence and another token", async () => {
@@ -147,9 +148,9 @@ describeEachEngine("claiming calls", (engine) => {
     expect(await longer.renewCalls([lost])).toEqual([]);
     expect(await longer.renewCalls([])).toEqual([]);
     const clock = await store.readClock();
-    const due = new Map((await under.rows()).map((row) => [row.seq, row.dueMs]));
-    for (const { seq } of [kept, expired]) expect(due.get(seq)).toBeGreaterThan(clock + DAY_MS - LEASE_MS);
-    expect(due.get(taken!.lease.seq)).toBeLessThan(clock + 2 * LEASE_MS);
+    const ends = new Map((await under.rows()).map((row) => [row.seq, row.leaseUntilMs]));
+    for (const { seq } of [kept, expired]) expect(ends.get(seq)).toBeGreaterThan(clock + DAY_MS - LEASE_MS);
+    expect(ends.get(taken!.lease.seq)).toBeLessThan(clock + 2 * LEASE_MS);
     expect(await store.claimDue("default", 4)).toEqual([]);
   });
 

@@ -46,6 +46,14 @@ describeEachEngine("writers' locks", (engine) => {
       expect((await under.rows()).map(({ id }) => id)).toEqual([first, meanwhile, ...calls].map(({ id }) => id));
     });
 
+    test("are taken by the statement that stores a call: no round trip of their own", async () => {
+      const sent: string[] = [];
+      const trx = await under.begin();
+      trx.on("query", ({ sql }: { sql: string }) => sent.push(sql));
+      await under.store.insert(trx, [inLine(A)]);
+      expect(sent).toEqual([expect.stringMatching(/^insert/)]);
+    });
+
     test("the second writer of a key goes on when the first has rolled back", async () => {
       const second = inLine(A);
       const { trx, inserting } = await holdAndInsert(under, [inLine(A)], [second]);

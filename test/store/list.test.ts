@@ -84,7 +84,8 @@ describeEachEngine("listing calls", (engine) => {
     const rows = await under.rows();
     for (const [n, call] of listed.entries()) {
       expect(call.createdAt).toEqual(new Date(Math.round(rows[n]!.createdMs)));
-      expect(call.dueAt).toEqual(new Date(Math.round(rows[n]!.dueMs)));
+      const { dueMs, leaseUntilMs } = rows[n]!;
+      expect(call.dueAt).toEqual(new Date(Math.round(call.state === "running" ? leaseUntilMs! : dueMs)));
       expect(typeof call.attempts).toBe("number");
     }
     const shown = (name: keyof typeof calls) => listed.find(({ id }) => id === calls[name].id);

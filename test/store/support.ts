@@ -54,6 +54,7 @@ export interface Row {
   lastError: string | null;
   createdMs: number;
   dueMs: number;
+  leaseUntilMs: number | null;
   settledMs: number | null;
 }
 
@@ -113,7 +114,7 @@ export function useStore(
       rows: () => readRows(select, dialect, tables.calls),
       keys: () => readKeys(select, dialect, tables.keys),
       expireCalls: (seqs: readonly Seq[]) =>
-        select(`update ${tables.calls} set due_at = ${dialect.after("-1")} where ${dialect.among("seq")}`, [seqs]),
+        select(`update ${tables.calls} set lease_until = ${dialect.after("-1")} where ${dialect.among("seq")}`, [seqs]),
       expireStream: (stream: string) =>
         select(`update ${tables.streams} set lease_until = ${dialect.after("-1")} where stream = ?`, [stream]),
     } satisfies StoreUnderTest);
@@ -214,17 +215,19 @@ async function readRows(select: Select, { epochMs }: Dialect, calls: string): Pr
     ordering_key: Uint8Array;
     state: string;
     attempts: number;
-    lease_token: string | null;
+    lease_id: string | null;
     codec: string;
     version: number;
     headers: string;
     payload: string;
     last_error: string | null;
+    lease_ms: number | string | null;
     settled_ms: number | string | null;
   }
   const rows = await select<Raw>(
-    `select seq, id, function_name, stream, strategy, ordering_key, state, attempts, fence, lease_token, codec, version, headers,
-       payload, last_error, ${epochMs("created_at")} as created_ms, ${epochMs("due_at")} as due_ms, ${epochMs("settled_at")} as settled_ms
+    `select seq, id, function_name, stream, strategy, ordering_key, state, attempts, fence, lease_id, codec, version, headers,
+       payload, last_error, ${epochMs("created_at")} as created_ms, ${epochMs("due_at")} as due_ms, ${epochMs("lease_until")} as lease_ms,
+       ${epochMs("settled_at")} as settled_ms
      from ${calls} order by seq`,
   );
   return rows.map((row) => ({
@@ -237,7 +240,7 @@ async function readRows(select: Select, { epochMs }: Dialect, calls: string): Pr
     state: row.state,
     attempts: row.attempts,
     fence: Number(row.fence),
-    leaseToken: row.lease_token,
+    leaseToken: row.lease_id,
     codec: row.codec,
     version: row.version,
     headers: row.headers,
@@ -245,6 +248,7 @@ async function readRows(select: Select, { epochMs }: Dialect, calls: string): Pr
     lastError: row.last_error,
     createdMs: Number(row.created_ms),
     dueMs: Number(row.due_ms),
+    leaseUntilMs: row.lease_ms === null ? null : Number(row.lease_ms),
     settledMs: row.settled_ms === null ? null : Number(row.settled_ms),
   }));
 }

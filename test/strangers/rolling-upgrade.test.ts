@@ -157,9 +157,21 @@ describeEachServer("an upgrade from version 1 of the tables", (engine) => {
     await outbox.close();
     await knex.transaction((trx) => send.in(trx)(2));
     const old = openOld();
-    await until("the old library has run them", async () => (await old.relay()) >= 0 && (await rows()).length === 0);
-    expect(ran.filter((call) => / a\d/.test(call))).toEqual(["old a1", "old a2", "old a3"]);
-    expect([...ran].sort()).toEqual(["new b1", "old a1", "old a2", "old a3", "old send1", "old send2"]);
+    // It cannot tell that a publish-on-commit call is claimed, and so claims none; the new library has them.
+    const left = async () => (await rows()).map((row) => row["function_name"]);
+    await until("the old library has run the others", async () => {
+      await old.relay();
+      return (await left()).join() === "send,send";
+    });
+    expect(old.refused).toBeGreaterThan(0);
+    expect(ran).toEqual(["new b1", "old a1", "old a2", "old a3"]);
+    work = async (by, call) => void ran.push(`${by} ${call}`);
+    const again = openNew();
+    await until("the new library has run them", async () => {
+      await again.outbox.relay();
+      return (await rows()).length === 0;
+    });
+    expect(ran.slice(4).sort()).toEqual(["new send1", "new send2"]);
   });
 
   it("has both libraries wait for each other's savers of one key", async () => {
@@ -282,7 +294,9 @@ describeEachServer("an upgrade from version 1 of the tables", (engine) => {
     const committed = new Map(keys.map((key) => [key, perKey]));
     expect(checkHistory(runs, committed)).toEqual(NO_FAULTS);
     expect(new Set(sent).size).toBe(keys.length * perKey);
-    expect(sent).toHaveLength(keys.length * perKey);
+    // What each of the old ones was running while the tables were migrated could not be settled.
+    expect(sent.length - keys.length * perKey).toBeLessThanOrEqual(olds.length);
+    expect(olds.every(({ refused }) => refused > 0)).toBe(true);
     expect(waitsFor.every((error) => error instanceof NotMigratedError)).toBe(true);
     expect(by.old).toBeGreaterThan(0);
     expect(by.new).toBeGreaterThan(0);

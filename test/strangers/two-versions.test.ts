@@ -123,7 +123,7 @@ describeEachServer("two versions of an application on one table", (engine) => {
       "all have run",
       async () => {
         // What a process could not route it leaves alone for seconds; here nobody waits so long.
-        await makeDue(outboxes.table("calls").where({ state: "pending", lease_token: null }));
+        await makeDue(outboxes.table("calls").where({ state: "pending", lease_id: null }));
         return runs.length === KEYS.length * PER_KEY;
       },
       90_000,

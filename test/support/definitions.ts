@@ -62,6 +62,7 @@ export function runContext(overrides: Partial<RunContext> = {}): RunContext {
     runs: new Runs(),
     overtime: new Overtime(),
     readPayload: () => Promise.resolve(undefined),
+    showsArguments: () => true,
     ...overrides,
   };
 }

@@ -95,20 +95,21 @@ export function useOutboxes(engine: Engine): Outboxes {
       },
       async expireLeases() {
         const past = dialect.after("-1");
-        await knex.raw(`update ${name("calls")} set due_at = ${past} where lease_token is not null`);
+        await knex.raw(
+          `update ${name("calls")} set due_at = ${past}, lease_until = ${past} where lease_id is not null`,
+        );
         await knex.raw(`update ${name("streams")} set lease_until = ${past} where lease_token is not null`);
       },
       async stealLeases() {
         const inAnHour = dialect.after("3600000");
-        const taken = `lease_token = ?, fence = fence + 1`;
+        const until = `fence = fence + 1, lease_until = ${inAnHour}`;
         await knex.raw(
-          `update ${name("calls")} set ${taken}, due_at = ${inAnHour} where lease_token is not null and state = 'pending'`,
+          `update ${name("calls")} set lease_id = ?, ${until} where lease_id is not null and state = 'pending'`,
           [randomUUID()],
         );
-        await knex.raw(
-          `update ${name("streams")} set ${taken}, lease_until = ${inAnHour} where lease_token is not null`,
-          [randomUUID()],
-        );
+        await knex.raw(`update ${name("streams")} set lease_token = ?, ${until} where lease_token is not null`, [
+          randomUUID(),
+        ]);
       },
     } satisfies Partial<Outboxes>);
   });
@@ -133,13 +134,13 @@ interface StoredRow {
   state: CallRow["state"];
   attempts: number;
   fence: number | string;
-  lease_token: string | null;
+  lease_id: string | null;
   last_error: string | null;
 }
 
 async function readRows(knex: Knex, table: string): Promise<CallRow[]> {
   const rows = await knex<StoredRow>(table)
-    .select("id", "function_name", "ordering_key", "state", "attempts", "fence", "lease_token", "last_error")
+    .select("id", "function_name", "ordering_key", "state", "attempts", "fence", "lease_id", "last_error")
     .orderBy("seq");
   return rows.map((row) => ({
     id: row.id,
@@ -148,7 +149,7 @@ async function readRows(knex: Knex, table: string): Promise<CallRow[]> {
     state: row.state,
     attempts: row.attempts,
     fence: Number(row.fence),
-    isLeased: row.lease_token !== null,
+    isLeased: row.lease_id !== null,
     lastError: row.last_error,
   }));
 }

@@ -64,7 +64,7 @@ export async function prepare(tables: Tables, name: ScenarioName): Promise<RunOf
 /** As if the dead had been dead for so long. */
 async function endLeases(knex: Knex, tablePrefix: string): Promise<void> {
   const past = knex.raw(dialectOf(knex).after("-1"));
-  await knex(`${tablePrefix}calls`).whereNotNull("lease_token").where({ state: "pending" }).update({ due_at: past });
+  await knex(`${tablePrefix}calls`).whereNotNull("lease_id").where({ state: "pending" }).update({ lease_until: past });
   await knex(`${tablePrefix}streams`).whereNotNull("lease_token").update({ lease_until: past });
 }
 
@@ -114,7 +114,7 @@ function open(
 
 async function stillLeft(knex: Knex, tablePrefix: string, relayed: object): Promise<string> {
   const calls = await knex<Record<string, unknown>>(`${tablePrefix}calls`)
-    .select("seq", "state", "payload", "due_at", "attempts", "lease_token", "last_error")
+    .select("seq", "state", "payload", "due_at", "attempts", "lease_id", "last_error")
     .orderBy("seq");
   const [keys, streams] = await Promise.all(
     ["keys", "streams"].map((table) => knex<Record<string, unknown>>(`${tablePrefix}${table}`).select()),
