@@ -44,7 +44,7 @@ async function bench(scenario: Scenario): Promise<void> {
     }
     const result = await measureScenario(scenario, {
       engine,
-      rounds: { least: options.rounds ?? scenario.rounds ?? 5 },
+      rounds: { least: options.rounds ?? scenario.rounds ?? 5, warmsUp: scenario.warmsUp ?? true },
       calls: scenario.calls === undefined ? 0 : (options.calls ?? scenario.calls),
       roundMs: scenario.roundMs ?? 0,
       isWanted: ({ name }) => options.only === undefined || options.only.some((part) => name.includes(part)),

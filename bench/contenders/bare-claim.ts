@@ -22,7 +22,7 @@ export async function open({ engine, url, calls }: Ground): Promise<Contender> {
   const claim = async (id: string) => {
     const { rowCount } = await client.query({
       name: "claim",
-      text: `update ${CALLS} set lease_token = $1, due_at = now() + interval '60 s', fence = fence + 1 where id = $2
+      text: `update ${CALLS} set lease_id = $1, lease_until = now() + interval '60 s', fence = fence + 1 where id = $2
              returning seq, id, function_name, ordering_key, headers, payload`,
       values: [randomUUID(), id],
     });

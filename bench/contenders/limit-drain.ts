@@ -10,6 +10,7 @@ import { openPostgresLimit } from "./support/limit-postgres.js";
 export interface LimitDrainOptions {
   strategy: Strategy;
   keys: number;
+  payloadBytes?: number;
 }
 
 /** No library between the rows and the function: reads the same rows of the same tables, decodes the same text, deletes. */
@@ -45,7 +46,7 @@ export async function open({ engine, url, calls }: Ground, options: LimitDrainOp
       const removed = await drain();
       const tookMs = performance.now() - began;
       if (ran !== calls || removed !== calls) throw new Error(`${ran} of ${calls} were run, ${removed} removed`);
-      return { rate: (calls * 1000) / tookMs };
+      return { rate: (calls * 1000) / tookMs, cost: (tookMs * 1000) / calls };
     },
     async close() {
       await limit.close();

@@ -21,7 +21,7 @@ export function usage(scenarios: readonly string[]): string {
   --calls N        calls, or samples, of a round that has a number of them
   --engine E       postgresql or mysql alone
   --only A;B       contenders alone whose names have A or B in them
-  --write          keep the results although one of the options above was given
+  --write          keep the results although one of the options above was given: of what was measured, beside those of the rest
   --quick          the fast subset, held against results/quick.json: ends with 1 where a ratio fell by more than a third
   --quick --write  replaces results/quick.json
 

@@ -5,7 +5,7 @@ import type { Spread } from "./statistics.js";
 import type { Scenario } from "./types.js";
 
 /** What the bench needs of echarts. */
-interface Echarts {
+export interface Echarts {
   init(
     element: null,
     theme: null,

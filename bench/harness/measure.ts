@@ -7,6 +7,7 @@ import type { ContenderPlan, Engine, Metrics, Scenario, Target } from "./types.j
 export interface MeasuredContender {
   name: string;
   role: ContenderPlan["role"];
+  at?: NonNullable<ContenderPlan["at"]>;
   /** Where they are fewer than the others'. */
   calls?: number;
   rounds: Metrics[];
@@ -16,7 +17,8 @@ export interface MeasuredContender {
 /** The median of the rounds' ratios, and their spread. */
 export interface Ratio extends Spread {
   contender: string;
-  against: string;
+  /** Absent where it is no ratio, but a figure. */
+  against?: string;
   metric: string;
   atLeast?: number;
   atMost?: number;
@@ -75,10 +77,10 @@ export function measureScenario(scenario: Scenario, options: MeasureOptions): Pr
   });
 }
 
-function measured({ name, role }: ContenderPlan, calls: number, rounds: Metrics[]): MeasuredContender {
+function measured({ name, role, at }: ContenderPlan, calls: number, rounds: Metrics[]): MeasuredContender {
   const metrics: MeasuredContender["metrics"] = {};
   for (const metric of Object.keys(rounds[0]!)) metrics[metric] = spreadOf(rounds.map((round) => round[metric]!));
-  return { name, role, ...(calls > 0 && { calls }), rounds, metrics };
+  return { name, role, ...(at && { at }), ...(calls > 0 && { calls }), rounds, metrics };
 }
 
 function ratioOf(
@@ -89,14 +91,14 @@ function ratioOf(
 ): Ratio[] {
   const { contender, against, metric = scenario.metrics?.[0] ?? "rate", atLeast, atMost } = target;
   const [one, other] = [contender, against].map((name) => contenders.find((measured) => measured.name === name));
-  if (!one || !other || !(target.engines ?? [engine]).includes(engine)) return [];
-  const spread = spreadOf(one.rounds.map((round, n) => round[metric]! / other.rounds[n]![metric]!));
+  if (!one || (!other && against !== undefined) || !(target.engines ?? [engine]).includes(engine)) return [];
+  const spread = spreadOf(one.rounds.map((round, n) => round[metric]! / (other?.rounds[n]?.[metric] ?? 1)));
   const isMet =
     atLeast !== undefined ? spread.median >= atLeast : atMost !== undefined ? spread.median <= atMost : undefined;
   return [
     {
       contender,
-      against,
+      ...(against !== undefined && { against }),
       metric,
       ...spread,
       ...(atLeast !== undefined && { atLeast }),

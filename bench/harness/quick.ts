@@ -78,7 +78,7 @@ function hasFallen(ratio: QuickRatio, kept: readonly QuickRatio[]): boolean {
   return before !== undefined && ratio.median < TOLERATED * before.median;
 }
 
-function toQuick({ name }: Scenario, { engine }: EngineResult, { contender, against, median }: Ratio): QuickRatio {
+function toQuick({ name }: Scenario, { engine }: EngineResult, { contender, against = "", median }: Ratio): QuickRatio {
   return { scenario: name, engine, contender, against, median: Number(median.toPrecision(3)) };
 }
 

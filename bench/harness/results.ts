@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { drawChart } from "./chart.js";
+import { drawGrowth } from "./growth-chart.js";
 import { machine, type Machine } from "./machine.js";
 import type { EngineResult, MeasuredContender, Ratio } from "./measure.js";
 import type { Scenario } from "./types.js";
@@ -16,7 +17,7 @@ export interface ScenarioResult {
   engines: EngineResult[];
 }
 
-/** `results/<scenario>.json` and `.svg`, in the place of what was measured before. */
+/** `results/<scenario>.json` and `.svg`: what was measured takes the place of what was there, and what was not stays. */
 export async function writeResults(scenario: Scenario, engines: EngineResult[]): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const { name, title, unit } = scenario;
@@ -26,10 +27,33 @@ export async function writeResults(scenario: Scenario, engines: EngineResult[]):
     unit,
     date: new Date().toISOString().slice(0, 10),
     machine: machine(),
-    engines: engines.map(rounded),
+    engines: merged(scenario, engines.map(rounded)),
   };
   writeJson(`${name}.json`, result);
-  writeFileSync(new URL(`${name}.svg`, folder), await drawChart(scenario, result.engines));
+  writeFileSync(
+    new URL(`${name}.svg`, folder),
+    await (scenario.growth === undefined ? drawChart : drawGrowth)(scenario, result.engines),
+  );
+}
+
+/** Long scenarios are measured in parts: an engine, a strategy at a time. In the scenario's order, without what is no longer in it. */
+function merged({ name, contenders, engines: order = ["postgresql"] }: Scenario, now: EngineResult[]): EngineResult[] {
+  const before = existsSync(new URL(`${name}.json`, folder))
+    ? (readJson(`${name}.json`) as ScenarioResult).engines
+    : [];
+  return order.flatMap((engine) => {
+    const [one, kept] = [now, before].map((results) => results.find((result) => result.engine === engine));
+    if (!one || !kept) return [one ?? kept].filter((result) => result !== undefined);
+    const isNew = (contender: string) => one.contenders.some((measured) => measured.name === contender);
+    const names = contenders.map((plan) => plan.name);
+    const inOrder = (all: MeasuredContender[]) =>
+      all
+        .filter((measured) => names.includes(measured.name))
+        .sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name));
+    const old = kept.contenders.filter((measured) => !isNew(measured.name));
+    const ratios = kept.ratios.filter((ratio) => !isNew(ratio.contender));
+    return [{ ...one, contenders: inOrder([...old, ...one.contenders]), ratios: [...ratios, ...one.ratios] }];
+  });
 }
 
 export function readJson(name: string): unknown {

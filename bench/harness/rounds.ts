@@ -8,21 +8,23 @@ export interface Rounds {
   most?: number;
   /** (Default: 0) */
   forMs?: number;
+  /** A round before the first one, which counts for nothing. (Default: `true`) */
+  warmsUp?: boolean;
 }
 
 /**
  * Measures all of them in turn, round by round, so that what the machine does beside falls on all alike; each begins a round
- * in its turn. A round before the first one warms up, and counts for nothing.
+ * in its turn.
  *
  * @returns what each measured, by round
  */
 export async function inRotation<Item, Result>(
   items: readonly Item[],
-  { least, most = least, forMs = 0 }: Rounds,
+  { least, most = least, forMs = 0, warmsUp = true }: Rounds,
   measure: (item: Item, round: number) => Promise<Result>,
 ): Promise<Map<Item, Result[]>> {
   const results = new Map(items.map((item) => [item, [] as Result[]]));
-  for (const item of items) await measure(item, -1);
+  if (warmsUp) for (const item of items) await measure(item, -1);
   const began = performance.now();
   const isWanted = (round: number) => round < least || (round < most && performance.now() - began < forMs);
   for (let round = 0; isWanted(round); round++) {

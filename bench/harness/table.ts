@@ -14,8 +14,8 @@ export function table(scenario: Scenario, { server, calls, contenders, ratios }:
   ]);
   const heads = ["contender", ...metrics.map((metric) => (isOnly ? scenario.unit : `${metric}, ${scenario.unit}`))];
   const judged = ratios.map((ratio) => [
-    `${ratio.contender} / ${ratio.against}${isOnly ? "" : `, ${ratio.metric}`}`,
-    spread(ratio, (value) => value.toFixed(2)),
+    `${ratio.contender}${ratio.against === undefined ? "" : ` / ${ratio.against}`}${isOnly ? "" : `, ${ratio.metric}`}`,
+    spread(ratio, (value) => (ratio.against === undefined ? figure(value) : value.toFixed(2))),
     target(ratio),
   ]);
   return [
@@ -29,7 +29,12 @@ export function table(scenario: Scenario, { server, calls, contenders, ratios }:
 
 function target({ atLeast, atMost, isMet }: Ratio): string {
   if (isMet === undefined) return "";
-  return `${atLeast !== undefined ? `≥ ${atLeast}` : `≤ ${atMost}`} ${isMet ? "✓" : "✗"}`;
+  return `${atLeast !== undefined ? `≥ ${rounded(atLeast)}` : `≤ ${rounded(atMost!)}`} ${isMet ? "✓" : "✗"}`;
+}
+
+/** 1 / 0.6 among them. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(3));
 }
 
 function spread({ median, min, max }: Spread, text: (value: number) => string): string {

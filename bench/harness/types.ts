@@ -44,12 +44,15 @@ export interface ContenderPlan {
   share?: number;
   /** (Default: those of the scenario) */
   engines?: readonly Engine[];
+  /** Where its figure stands in a scenario whose sizes grow. */
+  at?: { series: string; size: number };
 }
 
 /** `atLeast` or `atMost` times what `against` reaches. */
 export interface Target {
   contender: string;
-  against: string;
+  /** (Default: none; `atLeast` and `atMost` are figures themselves) */
+  against?: string;
   /** (Default: the scenario's first) */
   metric?: string;
   atLeast?: number;
@@ -73,8 +76,12 @@ export interface Scenario {
   roundMs?: number;
   /** After the warm-up. (Default: 5) */
   rounds?: number;
+  /** Whether there is a round before the first one, which counts for nothing. (Default: `true`) */
+  warmsUp?: boolean;
   contenders: readonly ContenderPlan[];
   targets: readonly Target[];
+  /** What grows from contender to contender of a series: the chart has a line for each series, and this below. (Default: nothing) */
+  growth?: string;
   /** What the reader should know to judge the figures. */
   notes?: readonly string[];
   /** What the fast subset measures of it. (Default: nothing) */

@@ -25,13 +25,14 @@ export async function openMysqlLimit(url: string, strategy: Strategy): Promise<L
     const [rows] = await reader.execute<Row[]>(
       `select ${COLUMNS} from ${CALLS} force index (calls_due)
        where state = 'pending' and strategy = 'publish-on-commit' and stream = ? and due_at <= utc_timestamp(6)
+         and (lease_until is null or lease_until <= utc_timestamp(6))
        order by due_at, seq limit ${BATCH}`,
       [STREAM],
     );
     if (rows.length === 0) return rows;
     const [{ affectedRows }] = await reader.query<ResultSetHeader>(
-      `update ${CALLS} force index (primary) set lease_token = ?, due_at = utc_timestamp(6) + interval 60 second
-       where seq in (?) and state = 'pending' and due_at <= utc_timestamp(6)`,
+      `update ${CALLS} force index (primary) set lease_id = ?, lease_until = utc_timestamp(6) + interval 60 second, fence = fence + 1
+       where seq in (?) and state = 'pending' and (lease_until is null or lease_until <= utc_timestamp(6))`,
       [randomUUID(), rows.map(({ seq }) => seq)],
     );
     if (affectedRows !== rows.length) throw new Error("somebody else claims, too");

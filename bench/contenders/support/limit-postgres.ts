@@ -24,8 +24,8 @@ export async function openPostgresLimit(url: string, strategy: Strategy): Promis
       name: "claim",
       text: `with picked as materialized (
                select seq from ${CALLS} where state = 'pending' and strategy = 'publish-on-commit' and stream = $1
-                 and due_at <= now() order by due_at, seq limit ${BATCH} for update skip locked)
-             update ${CALLS} c set lease_token = $2, due_at = now() + interval '60 s' from picked where c.seq = picked.seq
+                 and due_at <= now() and (lease_until is null or lease_until <= now()) order by due_at, seq limit ${BATCH} for update skip locked)
+             update ${CALLS} c set lease_id = $2, lease_until = now() + interval '60 s', fence = c.fence + 1 from picked where c.seq = picked.seq
              returning ${COLUMNS.map((column) => `c.${column}`).join(", ")}`,
       values: [STREAM, randomUUID()],
     });
