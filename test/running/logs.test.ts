@@ -1,6 +1,9 @@
 import pino from "pino";
-import { expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { Events } from "../../src/events.js";
 import type { Logger, OutboxOptions } from "../../src/index.js";
+import type { Outcome } from "../../src/run/run.js";
+import { reportOutcome } from "../../src/strategies/report.js";
 import { describeEachEngine } from "../support/databases.js";
 import { useOutboxes } from "../support/outboxes.js";
 import { until } from "../support/waiting.js";
@@ -9,11 +12,11 @@ const SECRET = "4111-1111-1111-1111";
 
 type Line = Record<string, unknown> & { level: string; msg: string };
 
-/** A real pino at its most talkative, and what it wrote. */
-function recorder() {
+/** A real pino, at its most talkative unless another level is given, and what it wrote. */
+function recorder(level = "trace") {
   const text: string[] = [];
   const logger = pino(
-    { level: "trace", formatters: { level: (label) => ({ level: label }) } },
+    { level, formatters: { level: (label) => ({ level: label }) } },
     { write: (line: string) => void text.push(line) },
   );
   return { logger, text, lines: () => text.map((line) => JSON.parse(line) as Line) };
@@ -144,6 +147,54 @@ describeEachEngine("the log", (engine) => {
     expect(text.join("\n")).not.toContain(SECRET);
   });
 
+  it("is not given the line of a success where nobody is interested in those, and those of failures are there", async () => {
+    const { logger, lines } = recorder("warn");
+    const told = vi.spyOn(logger, "info");
+    const asked = vi.spyOn(logger, "isLevelEnabled");
+    const outbox = outboxes.open({ logger, retry: { initialDelay: "1h" } });
+    const heard: string[] = [];
+    outbox.on("published", ({ call }) => void heard.push(call.function));
+    const options = { strategy: "keep-order", stream: "line" } as const;
+    const work = async (fails: boolean) => {
+      if (fails) throw new Error("down");
+    };
+    const act = outbox.saveToOutbox(work, { name: "act" });
+    const inOrder = outbox.saveToOutbox(work, { ...options, name: "inOrder" });
+    await outbox.transaction(() => Promise.all([act(false), act(true), inOrder(false), inOrder(true)]));
+    await outbox.idle();
+    await until("all have run", async () => {
+      await outbox.relay();
+      return heard.length === 2 && lines().length === 2;
+    });
+    expect(heard.sort()).toEqual(["act", "inOrder"]);
+    expect(asked).toHaveBeenCalledWith("info");
+    expect(told).not.toHaveBeenCalled();
+    expect(
+      lines()
+        .map(({ msg, function: name }) => `${msg} ${String(name)}`)
+        .sort(),
+    ).toEqual(["failed act", "failed inOrder"]);
+  });
+
+  it.each([
+    ["says that it is of interest", () => true],
+    ["cannot say", () => undefined as unknown as boolean],
+    [
+      "throws",
+      () => {
+        throw new Error("no level");
+      },
+    ],
+  ])("is given the line of a success where its `isLevelEnabled` %s", async (_, isLevelEnabled) => {
+    const info = vi.fn();
+    const silent = () => undefined;
+    const outbox = outboxes.open({ logger: { debug: silent, info, warn: silent, error: silent, isLevelEnabled } });
+    const act = outbox.saveToOutbox(async () => {}, { name: "act" });
+    await outbox.transaction(() => act());
+    await outbox.idle();
+    expect(info).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ function: "act" }), "published");
+  });
+
   it("may throw at every line, and harms nothing", async () => {
     const broken = () => {
       throw new Error("no space left on device");
@@ -168,5 +219,35 @@ describeEachEngine("the log", (engine) => {
     await until("it is dead", async () => (await outbox.relay()).dead === 1);
     expect(heard.sort()).toEqual(["dead", "failed", "failed", "published"]);
     expect((await outboxes.rows()).map(({ state }) => state)).toEqual(["dead"]);
+  });
+});
+
+describe("the line of a success", () => {
+  /** `call` is made of a call and its arguments when it is asked for. */
+  function outcome() {
+    const made = vi.fn(() => ({ id: "1", function: "act", stream: "default" }) as Outcome["call"]);
+    const result = { kind: "succeeded" } as const;
+    const one: Outcome = {
+      attempt: 1,
+      durationMs: 1,
+      result,
+      get call() {
+        return made();
+      },
+    };
+    return { made, outcome: one };
+  }
+
+  it.each([
+    ["is made", true, 1],
+    ["is not made", false, 0],
+  ])("%s where the logger answers %s", (_, isEnabled, times) => {
+    const silent = () => undefined;
+    const info = vi.fn();
+    const logger: Logger = { debug: silent, info, warn: silent, error: silent, isLevelEnabled: () => isEnabled };
+    const { made, outcome: ended } = outcome();
+    reportOutcome({ events: new Events(logger), logger }, ended, "relay", undefined, false);
+    expect(made).toHaveBeenCalledTimes(times);
+    expect(info).toHaveBeenCalledTimes(times);
   });
 });

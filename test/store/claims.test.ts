@@ -180,6 +180,44 @@ describeEachEngine("claiming calls", (engine) => {
     expect(rows.get(later.seq)!.dueMs).toBeGreaterThan((await store.readClock()) + DAY_MS / 2);
   });
 
+  test("a claim, a renewal, an end and a release at once leave the moment at which a call is due; a delay moves it", async () => {
+    const { store, tables } = under;
+    const runAtMs = (await store.readClock()) - 5000;
+    const [call, other] = (await insert(under, [aCall({ runAtMs }), aCall({ runAtMs })])) as [NewCall, NewCall];
+    // As the database keeps it, to the microsecond.
+    const dueOf = async ({ id }: NewCall) =>
+      (
+        await under.select<{ due: string }>(`select concat(due_at, '') as due from ${tables.calls} where id = ?`, [id])
+      )[0]!;
+    const due = await dueOf(call);
+    const rowOf = async ({ id }: NewCall) => (await under.rows()).find((row) => row.id === id)!;
+    for (const claim of [() => store.claimById([call.id]), () => store.claimDue("default", 1)]) {
+      const [claimed] = await claim();
+      expect(claimed!.id).toBe(call.id);
+      expect(await dueOf(call)).toEqual(due);
+      expect((await rowOf(call)).leaseUntilMs).not.toBeNull();
+      await store.renewCalls([claimed!.lease]);
+      expect(await dueOf(call)).toEqual(due);
+      await store.releaseCalls([claimed!.lease], 0);
+      expect(await dueOf(call)).toEqual(due);
+      expect(await rowOf(call)).toMatchObject({ leaseUntilMs: null, leaseToken: null });
+    }
+    const [claimed] = await store.claimById([call.id]);
+    await store.endLeases([claimed!.lease], 0);
+    expect(await dueOf(call)).toEqual(due);
+    const [again] = await store.claimDue("default", 1);
+    expect(again).toMatchObject({ id: call.id, isSuspect: true });
+    const before = await store.readClock();
+    await store.releaseCalls([again!.lease], DAY_MS);
+    const after = await store.readClock();
+    const row = await rowOf(call);
+    expect(row).toMatchObject({ leaseUntilMs: null, leaseToken: null });
+    expect(row.dueMs).toBeGreaterThanOrEqual(before + DAY_MS);
+    expect(row.dueMs).toBeLessThanOrEqual(after + DAY_MS);
+    expect(await dueOf(other)).toEqual(due);
+    expect(ids(await store.claimDue("default", 10))).toEqual([other.id]);
+  });
+
   test.skipIf(engine.name === "pglite")("a call that has not committed is not there", async () => {
     const { store } = under;
     const call = aCall();

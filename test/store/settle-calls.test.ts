@@ -146,6 +146,61 @@ describeEachEngine("settling claimed calls", (engine) => {
     ]);
   });
 
+  test.each(Object.entries(OUTCOMES))(
+    "of many of many claims, the few that are lost are named: %s",
+    async (_, settled) => {
+      const claims: CallLease[] = [];
+      // Of one claim are more than half, the others are of ten more.
+      for (const count of [160, ...Array.from({ length: 10 }, () => 14)]) claims.push(...(await claim(count)));
+      const lost = claims.filter((_one, n) => n % 29 === 3);
+      const taken = await takeOver(lost);
+      expect(taken).toHaveLength(lost.length);
+      const settlements = claims.map((lease) => ({ lease, settled }));
+      const unsettled = await under.store.settleCalls(settlements);
+      expect(new Set(unsettled)).toEqual(new Set(settlements.filter(({ lease }) => lost.includes(lease))));
+      expect(unsettled).toHaveLength(lost.length);
+      const rows = await bySeq();
+      for (const { seq, token } of taken) {
+        expect(rows.get(seq)).toMatchObject({ state: "pending", leaseToken: token, attempts: 0, fence: 2 });
+      }
+      const settledRows = claims.filter((lease) => !lost.includes(lease)).map(({ seq }) => rows.get(seq));
+      const expected = settled.state === "deleted" ? undefined : { state: settled.state, leaseToken: null };
+      for (const row of settledRows) {
+        if (expected === undefined) expect(row).toBeUndefined();
+        else expect(row).toMatchObject(expected);
+      }
+      expect(await under.store.renewCalls(taken)).toHaveLength(taken.length);
+    },
+  );
+
+  test.each(Object.entries(OUTCOMES))(
+    "of a call that was lost and claimed again, the late run changes nothing in a group with the second one: %s",
+    async (_, settled) => {
+      const old = await claim(20);
+      const again = await takeOver(old.filter((_one, n) => n % 5 === 0));
+      const lateOf = (seq: CallLease["seq"]) => old.find((lease) => lease.seq === seq)!;
+      const late = again.map(({ seq }) => ({ lease: lateOf(seq), settled: OUTCOMES["dead"]! }));
+      const alike = again.map(({ seq }) => ({ lease: lateOf(seq), settled }));
+      for (const one of [late, alike]) {
+        const own = again.slice(0, 2).map((lease) => ({ lease, settled }));
+        const held = old.slice(1, 5).map((lease) => ({ lease, settled }));
+        const unsettled = await under.store.settleCalls([one[0]!, ...held, ...own, ...one.slice(1)]);
+        expect(new Set(unsettled)).toEqual(new Set(one));
+        const rows = await bySeq();
+        const state = settled.state === "deleted" ? undefined : settled.state;
+        for (const { lease } of [...own, ...held]) expect(rows.get(lease.seq)?.state).toBe(state);
+        for (const { seq, token } of again.slice(2)) {
+          expect(rows.get(seq)).toMatchObject({ state: "pending", leaseToken: token, attempts: 0 });
+        }
+        // What is left, for the second round.
+        again.splice(0, 2);
+        old.splice(0, 5);
+        late.splice(0, 2);
+        alike.splice(0, 2);
+      }
+    },
+  );
+
   test("a second settle of one lease is told that it is gone", async () => {
     const leases = await claim(4);
     const settlements = Object.values(OUTCOMES).map((settled, n) => ({ lease: leases[n]!, settled }));
