@@ -9,6 +9,8 @@ export interface OldCall {
   strategy: "publish-on-commit" | "keep-order";
   key?: string;
   args: readonly unknown[];
+  /** A call of `persist: "on-failure"`, whose run after the commit has failed. */
+  failure?: { state: "pending" | "dead"; attempts: number; error: string };
 }
 
 type Run = (functionName: string, args: unknown[]) => Promise<void>;
@@ -45,13 +47,15 @@ export class OldLibrary {
     this.#run = run;
   }
 
-  async save(trx: Knex.Transaction, { functionName, stream, strategy, key = "", args }: OldCall): Promise<string> {
+  async save(trx: Knex.Transaction, call: OldCall): Promise<string> {
+    const { functionName, stream, strategy, key = "", args, failure } = call;
     const id = randomUUID();
     const slot = crc32(Buffer.from(key), crc32(`${stream}\0`)) % WRITER_SLOTS;
     if (strategy === "keep-order") await query(trx, this.#sql.lockWriters, [[slot]]);
     const payload = JSON.stringify({ json: args });
     const content = [functionName, stream, strategy, Buffer.from(key), "superjson", 1, payload, "{}"];
-    await query(trx, this.#sql.insert, [id, ...content, "pending", 0, 0, null]);
+    const { state = "pending", attempts = 0, error = null } = failure ?? {};
+    await query(trx, this.#sql.insert, [id, ...content, state, attempts, 0, error]);
     return id;
   }
 
