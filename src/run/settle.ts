@@ -3,6 +3,7 @@ import type { Store } from "../store/store.js";
 import type { Logger } from "../types.js";
 import { Batches } from "./batches.js";
 import { withPlainError } from "./error-text.js";
+import { Gathering } from "./gathering.js";
 import { firstThatWorks, stubbornly } from "./stubbornly.js";
 
 /** What became of a settlement. `unsettled`: the database did not say; the call may run again. */
@@ -22,7 +23,7 @@ export interface Pending extends CallSettlement {
 /** Writes down the outcomes of publish-on-commit runs, many at once. */
 export class Settler {
   readonly #options: SettlerOptions;
-  readonly #batches = new Batches<Pending>((pending) => this.#settleAll(pending));
+  readonly #batches = new Batches<Pending>((pending) => this.#settleAll(pending), new Gathering());
 
   constructor(options: SettlerOptions) {
     this.#options = options;

@@ -17,6 +17,11 @@ export class Slots {
     this.#free = size;
   }
 
+  /** Free or taken. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** Waits for a slot, and takes it with up to `most - 1` others that are free at that moment. @returns how many it took */
   async take(most = 1): Promise<number> {
     await this.#takeExactly(1);

@@ -3,15 +3,7 @@ import type { Database, Sql } from "./database.js";
 import { type CallLease, type Dialect, leaseKey, type Seq } from "./dialect.js";
 import { payloadAhead } from "./fetch-stream.js";
 import { type Column, joinedList, type JoinedRow, selectList, splitRows } from "./joined-rows.js";
-import {
-  type CallRow,
-  callColumns,
-  type Known,
-  ReadCall,
-  type Reading,
-  readingOf,
-  type StoredCall,
-} from "./stored-call.js";
+import { type CallRow, callColumns, ReadCall, type Reading, readingOf, type StoredCall } from "./stored-call.js";
 
 /** A publish-on-commit call under a lease of its own. */
 export interface ClaimedCall extends StoredCall {
@@ -21,7 +13,7 @@ export interface ClaimedCall extends StoredCall {
 }
 
 /** One that was read: its lease, too, in one object. */
-class ClaimedReadCall extends ReadCall implements ClaimedCall, CallLease {
+export class ClaimedReadCall extends ReadCall implements ClaimedCall, CallLease {
   readonly token: string;
   readonly isSuspect: boolean;
 
@@ -34,17 +26,6 @@ class ClaimedReadCall extends ReadCall implements ClaimedCall, CallLease {
   get lease(): CallLease {
     return this;
   }
-}
-
-/**
- * Claims calls that a commit was hinted for. A hint may be false, and a relay may have been faster: what is not there, not
- * pending or not due is left out.
- */
-export async function claimById(db: Database, ids: readonly string[], leaseMs: number): Promise<ClaimedCall[]> {
-  if (ids.length === 0) return [];
-  const sql = `${db.dialect.useIndex("calls_id")} where ${db.dialect.among("id")} and ${CLAIMABLE(db)}
-    and ${notPaused(db, `${db.tables.calls}.stream`)}`;
-  return claim(db, { sql, bindings: [ids] }, ids.length, leaseMs);
 }
 
 /** Where the next claim of a relay may begin: each moves it on. Undefined: at the first call that is due. */
@@ -75,11 +56,12 @@ export function claimDue(
   const sql = `${dialect.useIndex("calls_due")} where ${CLAIMABLE(db)} and stream = ? and ${notPaused(db, "?")}
     ${limits.map((one) => one.sql).join(" ")} order by due_at, seq`;
   const bindings = [stream, stream, ...limits.flatMap((one) => one.bindings)];
-  return claim(db, { sql, bindings, stream, from }, limit, leaseMs);
+  const claiming = { candidates: { sql, bindings, stream, from }, limit, leaseMs, token: randomUUID() };
+  return dialect.joinsRows ? claimInOneStatement(db, claiming) : claimByReadingFirst(db, claiming);
 }
 
 /** A call whose process died is due again by itself, when its lease has ended. */
-const CLAIMABLE = ({ dialect }: Database) =>
+export const CLAIMABLE = ({ dialect }: Database) =>
   `state = 'pending' and strategy = 'publish-on-commit' and due_at <= ${dialect.now}
    and (lease_until is null or lease_until <= ${dialect.now})`;
 
@@ -91,28 +73,22 @@ export function isLeased({ now }: Dialect, alias: string): string {
   return `(${alias}.lease_id is not null and coalesce(${alias}.lease_until, ${alias}.due_at) > ${now})`;
 }
 
-function notPaused({ tables }: Database, stream: string): string {
+export function notPaused({ tables }: Database, stream: string): string {
   return `not exists (select 1 from ${tables.streams} s where s.stream = ${stream} and s.paused_at is not null)`;
 }
 
 /** The calls to claim, and what is known of them. */
 interface Candidates extends Sql {
-  stream?: string;
+  stream: string;
   from?: DueFrom | undefined;
 }
 
-function columns(dialect: Dialect, { stream }: Candidates): Column[] {
-  const known: readonly Known[] = stream === undefined ? ["strategy"] : ["strategy", "stream"];
-  return callColumns(dialect, "c", payloadAhead("c"), [...known, "nowMs"]);
+function columns(dialect: Dialect): Column[] {
+  return callColumns(dialect, "c", payloadAhead("c"), ["strategy", "stream", "nowMs"]);
 }
 
 interface ClaimedRow extends CallRow {
   former_token: string | null;
-}
-
-async function claim(db: Database, candidates: Candidates, limit: number, leaseMs: number): Promise<ClaimedCall[]> {
-  const claiming = { candidates, limit, leaseMs, token: randomUUID() };
-  return db.dialect.joinsRows ? claimInOneStatement(db, claiming) : claimByReadingFirst(db, claiming);
 }
 
 interface Claiming {
@@ -123,13 +99,13 @@ interface Claiming {
 }
 
 function readingBy({ candidates: { stream } }: Claiming, nowMs: number | string | undefined): Reading {
-  return readingOf(nowMs, { strategy: "publish-on-commit", ...(stream !== undefined && { stream }) });
+  return readingOf(nowMs, { strategy: "publish-on-commit", stream });
 }
 
 async function claimInOneStatement(db: Database, claiming: Claiming): Promise<ClaimedCall[]> {
   const { dialect, tables } = db;
   const { candidates, limit, leaseMs, token } = claiming;
-  const columnsOfCall = columns(dialect, candidates);
+  const columnsOfCall = columns(dialect);
   const all = [...columnsOfCall, { name: "former_token", expression: "picked.lease_id", isNullable: true }];
   const isMoving = candidates.from !== undefined;
   // By the row's place, which its lock keeps: the primary key takes a sixth longer.
@@ -158,7 +134,7 @@ function lastOf({ first_due, last_due, last_seq }: JoinedRow): DueFrom["place"] 
 /** Calls that cannot be told apart when they are joined: one has a character that nobody should use. */
 async function readClaimed(
   db: Database,
-  { candidates, token }: Claiming,
+  { token }: Claiming,
   joined: JoinedRow,
   reading: Reading,
 ): Promise<ClaimedCall[]> {
@@ -170,7 +146,7 @@ async function readClaimed(
   const claimed = splitRows(joined, place, ({ seq, former_token }: ClaimedRow) => [String(seq), former_token] as const);
   const formerTokens = new Map(claimed);
   const { rows } = await db.query<CallRow>(
-    `select ${selectList(columns(dialect, candidates))} from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_id = ?`,
+    `select ${selectList(columns(dialect))} from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_id = ?`,
     [dialect.seqs([...formerTokens.keys()]), token],
   );
   return rows.map((row) => {
@@ -210,7 +186,7 @@ async function readCandidates(db: Database, { candidates: { sql, bindings }, lim
   return new Map(rows.map((row) => [row.seq, row.lease_id]));
 }
 
-async function claimSeqs(db: Database, { candidates, leaseMs, token }: Claiming, seqs: number[]): Promise<CallRow[]> {
+async function claimSeqs(db: Database, { leaseMs, token }: Claiming, seqs: number[]): Promise<CallRow[]> {
   const { dialect, tables } = db;
   const { count } = await db.query(
     `update ${tables.calls} ${dialect.useIndex("primary")}
@@ -220,7 +196,7 @@ async function claimSeqs(db: Database, { candidates, leaseMs, token }: Claiming,
   );
   if (count === 0) return [];
   const { rows } = await db.query<CallRow>(
-    `select ${selectList(columns(dialect, candidates))}, ${dialect.epochMs(dialect.now)} as now_ms
+    `select ${selectList(columns(dialect))}, ${dialect.epochMs(dialect.now)} as now_ms
      from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_id = ?`,
     [seqs, token],
   );

@@ -77,6 +77,30 @@ export function alone(connection: unknown, knex: Knex, dialect: Dialect, names: 
   return answering(client, dialect, names, (...statement) => answerOn(connection, client, ...statement));
 }
 
+/**
+ * Transactions each on a connection of a pool, in sessions whose isolation level is ours: a transaction of knex's takes three
+ * times as long in this process (seen: 0.41 ms for one of three statements on MariaDB, like this 0.24).
+ */
+export function transacting(knex: Knex, dialect: Dialect, names?: PreparedNames) {
+  const client = plainClient(knex) as Knex.Client & QueryingClient;
+  return async <T>(work: (connection: Connection) => Promise<T>): Promise<T> => {
+    const raw = (await client.acquireConnection()) as { __knex__disposed?: unknown };
+    const connection = answering(client, dialect, names, (...statement) => answerOn(raw, client, ...statement));
+    try {
+      await connection.query("BEGIN");
+      const result = await work(connection);
+      await connection.query("COMMIT");
+      return result;
+    } catch (error) {
+      // The pool gives out no connection that may still be in a transaction. Of a broken one the first error says what went wrong.
+      await connection.query("ROLLBACK").catch((failure: unknown) => (raw.__knex__disposed = failure));
+      throw error;
+    } finally {
+      await client.releaseConnection(raw);
+    }
+  };
+}
+
 async function answerOn(
   connection: unknown,
   client: QueryingClient,

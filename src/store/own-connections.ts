@@ -1,6 +1,14 @@
 import knexFactory, { type Knex } from "knex";
 import { InvalidOptionError } from "../errors.js";
-import { type Connection, connectionOf, type Database, pooled, retrying, type Tables } from "./database.js";
+import {
+  type Connection,
+  connectionOf,
+  type Database,
+  pooled,
+  retrying,
+  type Tables,
+  transacting,
+} from "./database.js";
 import type { Dialect } from "./dialect.js";
 import { mysql } from "./mysql.js";
 import { PLAIN } from "./plain-knex.js";
@@ -78,25 +86,9 @@ export function openDatabase(
   const isMended = (error: unknown) => names !== undefined && isNameMended(error, names, dialect);
   // A shared connection has the application's isolation level, which only a transaction can override for a while.
   const isSessionOurs = ownConnections > 0 || isEmbedded(knex);
-  const config: Knex.TransactionConfig = isSessionOurs ? {} : { isolationLevel: "read committed" };
+  const transact = isSessionOurs ? transacting(own, dialect, names) : readCommitted(own, dialect, names);
   const inTransaction = <T>(work: (connection: Connection) => Promise<T>) =>
-    retrying(
-      dialect,
-      async () => {
-        let failure: { error: unknown } | undefined;
-        const remembered = (error: unknown) => {
-          failure = { error };
-          throw error;
-        };
-        try {
-          return await own.transaction((trx) => work(connectionOf(trx, dialect, names)).catch(remembered), config);
-        } catch (error) {
-          // On a broken connection the ROLLBACK fails too, and its error says nothing of what went wrong.
-          throw failure ? failure.error : error;
-        }
-      },
-      isMended,
-    );
+    retrying(dialect, () => transact(work), isMended);
   const direct = pooled(own, dialect, names);
   return {
     dialect,
@@ -109,6 +101,26 @@ export function openDatabase(
     async close() {
       if (ownConnections > 0) await own.destroy();
     },
+  };
+}
+
+/** Transactions at that level, whatever the session's is. */
+function readCommitted(knex: Knex, dialect: Dialect, names: PreparedNames | undefined) {
+  return async <T>(work: (connection: Connection) => Promise<T>): Promise<T> => {
+    let failure: { error: unknown } | undefined;
+    const remembered = (error: unknown) => {
+      failure = { error };
+      throw error;
+    };
+    try {
+      const isolationLevel = "read committed";
+      return await knex.transaction((trx) => work(connectionOf(trx, dialect, names)).catch(remembered), {
+        isolationLevel,
+      });
+    } catch (error) {
+      // On a broken connection the ROLLBACK fails too, and its error says nothing of what went wrong.
+      throw failure ? failure.error : error;
+    }
   };
 }
 

@@ -1,5 +1,5 @@
-import type { Binding, Connection, Result } from "./database.js";
-import type { CallLease, ColumnType, Dialect } from "./dialect.js";
+import type { Binding, Connection, Result, Sql } from "./database.js";
+import type { CallLease, ColumnType, Dialect, Seq } from "./dialect.js";
 import { notifications } from "./postgres-notifications.js";
 import type { RawConnection, RawSocket } from "./statement-timeout.js";
 
@@ -13,6 +13,9 @@ const TYPES: Readonly<Record<ColumnType, string>> = {
 };
 
 const CONTENTION = new Set(["40001", "40P01", "55P03"]);
+
+/** Of claims whose calls one statement names apart. */
+const MOST_TOKENS = 4;
 
 export const postgres: Dialect = {
   family: "postgres",
@@ -39,16 +42,20 @@ export const postgres: Dialect = {
   // As one text: of a list the driver escapes each element (seen: 0.10 µs for each, against 0.02).
   seqs: (seqs) => `{${seqs.join(",")}}`,
 
+  // Calls that were claimed together have one token. One condition for each is planned in half the time that a list of pairs
+  // takes (seen, of ten calls: 0.27 ms for a settle, against 0.45).
   held(alias, leases: readonly CallLease[]) {
-    const seqs = postgres.seqs(leases.map((lease) => lease.seq));
-    // Calls that were claimed together have one token: it is sent once, and each call with its place.
-    const tokens = new Map<string, number>();
-    const places = leases.map(({ token }) => tokens.get(token) ?? tokens.set(token, tokens.size + 1).size);
+    const seqsByToken = new Map<string, Seq[]>();
+    for (const { token, seq } of leases) {
+      const seqs = seqsByToken.get(token);
+      if (seqs) seqs.push(seq);
+      else seqsByToken.set(token, [seq]);
+    }
+    if (seqsByToken.size > MOST_TOKENS) return heldInPairs(alias, leases);
+    const one = `(${alias}.seq = any(?::bigint[]) and ${alias}.lease_id = ?)`;
     return {
-      // The first condition finds the rows by the primary key, the second compares the tokens.
-      sql: `${alias}.seq = any(?::bigint[]) and (${alias}.seq, ${alias}.lease_id) in (
-        select u.seq, (?::uuid[])[u.place] from unnest(?::bigint[], ?::int[]) u(seq, place))`,
-      bindings: [seqs, `{${[...tokens.keys()].join(",")}}`, seqs, `{${places.join(",")}}`],
+      sql: `(${[...seqsByToken].map(() => one).join(" or ")})`,
+      bindings: [...seqsByToken].flatMap(([token, seqs]) => [postgres.seqs(seqs), token]),
     };
   },
 
@@ -191,4 +198,16 @@ function isNameUnknown(error: unknown): boolean {
 
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | undefined)?.code);
+}
+
+/** The first condition finds the rows by the primary key, the second compares the tokens: each is sent once, and each call with its place. */
+function heldInPairs(alias: string, leases: readonly CallLease[]): Sql {
+  const seqs = postgres.seqs(leases.map((lease) => lease.seq));
+  const tokens = new Map<string, number>();
+  const places = leases.map(({ token }) => tokens.get(token) ?? tokens.set(token, tokens.size + 1).size);
+  return {
+    sql: `${alias}.seq = any(?::bigint[]) and (${alias}.seq, ${alias}.lease_id) in (
+      select u.seq, (?::uuid[])[u.place] from unnest(?::bigint[], ?::int[]) u(seq, place))`,
+    bindings: [seqs, `{${[...tokens.keys()].join(",")}}`, seqs, `{${places.join(",")}}`],
+  };
 }

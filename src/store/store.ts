@@ -1,14 +1,7 @@
 import type { Knex } from "knex";
+import { claimById } from "./claim-by-id.js";
 import { callersTransaction } from "./callers-transaction.js";
-import {
-  beginSuspect,
-  claimById,
-  claimDue,
-  type DueLimits,
-  endLeases,
-  releaseCalls,
-  renewCalls,
-} from "./claim-calls.js";
+import { beginSuspect, claimDue, type DueLimits, endLeases, releaseCalls, renewCalls } from "./claim-calls.js";
 import { countSent, deleteSent } from "./clean-calls.js";
 import type { Connection, Database } from "./database.js";
 import { dueAmong, dueStreams, readClock } from "./due-streams.js";

@@ -1,5 +1,6 @@
 import type { FunctionDefinition } from "../registry.js";
 import { Batches } from "../run/batches.js";
+import { Gathering } from "../run/gathering.js";
 import { judge } from "../run/judge.js";
 import { LeaseKeeper } from "../run/lease-keeper.js";
 import { type Outcome, run, start, toCall } from "../run/run.js";
@@ -28,6 +29,7 @@ export class PublishOnCommit implements ClaimedRunOwner {
   readonly #leases: LeaseKeeper;
   readonly #claimed: ClaimedCalls;
   readonly #hints: string[] = [];
+  readonly #gathering: Gathering;
   #following: Promise<void> | undefined;
   /** What waits for a slot, runs, is being settled or given back. */
   readonly #work = new Tally();
@@ -38,6 +40,7 @@ export class PublishOnCommit implements ClaimedRunOwner {
   constructor(options: StrategyParts) {
     this.#options = options;
     this.#settler = new Settler(options);
+    this.#gathering = new Gathering(options.slots.size);
     this.#claimed = new ClaimedCalls(options);
     this.#leases = new LeaseKeeper({ ...options, onLost: (call) => this.#tellLost(toCall(call)) });
   }
@@ -48,7 +51,8 @@ export class PublishOnCommit implements ClaimedRunOwner {
     this.#hints.push(...ids.slice(0, room));
     if (ids.length > room)
       this.#options.logger.debug({ calls: ids.length - room }, "left to the relay: all slots are taken");
-    this.#following ??= this.#follow();
+    if (this.#following) this.#gathering.grown(this.#hints.length);
+    else this.#following = this.#follow();
   }
 
   async #follow(): Promise<void> {
@@ -59,6 +63,7 @@ export class PublishOnCommit implements ClaimedRunOwner {
       const ids = this.#hints.splice(0, taken);
       try {
         const askedAt = performance.now();
+        this.#gathering.begin();
         this.#start(await store.claimById(ids), { askedAt, taken, source: "commit" });
       } catch (error) {
         slots.give(taken);
@@ -67,6 +72,7 @@ export class PublishOnCommit implements ClaimedRunOwner {
           "committed calls could not be claimed; the relay will take them",
         );
       }
+      if (this.#hints.length > 0) await this.#gathering.pause(this.#hints.length);
     }
     // Here and not when the promise resolves: a hint in between would find nobody who follows it.
     this.#following = undefined;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { claimById, claimDue, releaseCalls, renewCalls } from "../../src/store/claim-calls.js";
+import { claimDue, releaseCalls, renewCalls } from "../../src/store/claim-calls.js";
 import type { CallLease } from "../../src/store/dialect.js";
 import { acquireStream, releaseStream, renewStream, type StreamLease } from "../../src/store/serve-stream.js";
 import { type Settled, settleCalls } from "../../src/store/settle-calls.js";
@@ -17,14 +17,7 @@ import {
 
 type Sender = Pick<
   Store,
-  | "claimById"
-  | "claimDue"
-  | "renewCalls"
-  | "releaseCalls"
-  | "settleCalls"
-  | "acquireStream"
-  | "renewStream"
-  | "releaseStream"
+  "claimDue" | "renewCalls" | "releaseCalls" | "settleCalls" | "acquireStream" | "renewStream" | "releaseStream"
 >;
 
 /** What the holder of an ended lease may still send. */
@@ -87,7 +80,6 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
     const trx = await under.begin();
     const db = databaseIn(under, trx);
     const sender: Sender = {
-      claimById: (ids) => claimById(db, ids, LEASE_MS),
       claimDue: (stream, limit) => claimDue(db, stream, limit, LEASE_MS),
       renewCalls: (leases) => renewCalls(db, leases, LEASE_MS),
       releaseCalls: (leases, delayMs) => releaseCalls(db, leases, delayMs),
@@ -99,47 +91,42 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
     return { trx, sender };
   }
 
-  for (const by of ["a relay", "its id"]) calls(by);
+  calls();
   streams();
 
-  function calls(by: string) {
+  function calls() {
     /** Calls whose leases have ended, and which nobody has taken over. */
     async function expired() {
-      const ids = (
-        await insert(
-          under,
-          Array.from({ length: COUNT }, () => aCall()),
-        )
-      ).map(({ id }) => id);
+      await insert(
+        under,
+        Array.from({ length: COUNT }, () => aCall()),
+      );
       const old = (await under.store.claimDue("default", COUNT)).map(({ lease }) => lease);
       await under.expireCalls(old.map(({ seq }) => seq));
-      const takeOver = async (on: Sender) => (by === "a relay" ? on.claimDue("default", COUNT) : on.claimById(ids));
+      const takeOver = async (on: Sender) => on.claimDue("default", COUNT);
       return { old, takeOver };
     }
 
     const everyRow = (row: Partial<Row> | undefined) => (row ? Array.from({ length: COUNT }, () => row) : []);
 
-    test.each(CASES)(
-      `%s that waits for a takeover by ${by} changes nothing once that commits`,
-      async (_what, { send }) => {
-        const { old, takeOver } = await expired();
-        const { trx, sender } = await beginStore();
-        const taken = await takeOver(sender);
-        const sending = send(under.store, old);
-        await untilWaiting(under);
-        await trx.commit();
-        const before = await under.rows();
-        expect((await sending) ?? 0).toBe(0);
-        expect(await under.rows()).toEqual(before);
-        expect(new Map(before.map(({ seq, leaseToken }) => [seq, leaseToken]))).toEqual(
-          new Map(taken.map(({ lease }) => [lease.seq, lease.token])),
-        );
-        expect(before).toMatchObject(everyRow({ state: "pending", attempts: 0, fence: 2, lastError: null }));
-      },
-    );
+    test.each(CASES)("%s that waits for a takeover changes nothing once that commits", async (_what, { send }) => {
+      const { old, takeOver } = await expired();
+      const { trx, sender } = await beginStore();
+      const taken = await takeOver(sender);
+      const sending = send(under.store, old);
+      await untilWaiting(under);
+      await trx.commit();
+      const before = await under.rows();
+      expect((await sending) ?? 0).toBe(0);
+      expect(await under.rows()).toEqual(before);
+      expect(new Map(before.map(({ seq, leaseToken }) => [seq, leaseToken]))).toEqual(
+        new Map(taken.map(({ lease }) => [lease.seq, lease.token])),
+      );
+      expect(before).toMatchObject(everyRow({ state: "pending", attempts: 0, fence: 2, lastError: null }));
+    });
 
     test.each(CASES)(
-      `%s that waits for a takeover by ${by} has its way once that rolls back`,
+      "%s that waits for a takeover has its way once that rolls back",
       async (_what, { send, becomes }) => {
         const { old, takeOver } = await expired();
         const { trx, sender } = await beginStore();
@@ -161,7 +148,7 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
     }
 
     test.each(CASES)(
-      `a takeover by ${by} meets %s on its way, and takes only what that leaves it`,
+      "a takeover meets %s on its way, and takes only what that leaves it",
       async (_what, { send, becomes, isClaimable }) => {
         const { old, takeOver } = await expired();
         const { trx, sender } = await beginStore();
@@ -175,7 +162,7 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
       },
     );
 
-    test.each(CASES)(`a takeover by ${by} takes all of what %s left that rolled back`, async (_what, { send }) => {
+    test.each(CASES)(`a takeover takes all of what %s left that rolled back`, async (_what, { send }) => {
       const { old, takeOver } = await expired();
       const { trx, sender } = await beginStore();
       await send(sender, old);

@@ -14,7 +14,7 @@ describeEachEngine("a suspect whose turn comes late", (engine) => {
     expect(await under.store.beginSuspect(ours!.lease, false)).toBe(true);
     await under.expireCalls([ours!.seq]);
     expect(await under.store.beginSuspect(ours!.lease, true)).toBe(false);
-    const [theirs] = await under.store.claimById([id]);
+    const [theirs] = await under.store.claimDue("default", 1);
     expect(theirs).toMatchObject({ isSuspect: true, attempts: 0, suspectRuns: 1 });
     expect(await under.store.beginSuspect(theirs!.lease, true)).toBe(true);
   });

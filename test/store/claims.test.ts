@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { claimById, type ClaimedCall, claimDue } from "../../src/store/claim-calls.js";
+import { claimById } from "../../src/store/claim-by-id.js";
+import { type ClaimedCall, claimDue } from "../../src/store/claim-calls.js";
 import type { NewCall } from "../../src/store/insert-calls.js";
 import { describeEachEngine } from "../support/databases.js";
 import { aCall, databaseIn, inLine, insert, LEASE_MS, useStore } from "./support.js";
@@ -115,13 +116,15 @@ describeEachEngine("claiming calls", (engine) => {
     for (const [fence, claim] of [
       [1, () => store.claimById([id])],
       [2, () => store.claimDue("default", 1)],
-      [3, () => store.claimById([id])],
+      [3, () => store.claimDue("default", 1)],
     ] as const) {
       const [claimed] = await claim();
       expect(claimed).toMatchObject({ id, fence, attempts: 0 });
       tokens.add(claimed!.lease.token);
       expect(await store.claimDue("default", 1)).toEqual([]);
       await under.expireCalls([claimed!.lease.seq]);
+      // Hints are for what nobody has claimed.
+      expect(await store.claimById([id])).toEqual([]);
     }
     expect(tokens.size).toBe(3);
   });
@@ -202,7 +205,7 @@ describeEachEngine("claiming calls", (engine) => {
       expect(await dueOf(call)).toEqual(due);
       expect(await rowOf(call)).toMatchObject({ leaseUntilMs: null, leaseToken: null });
     }
-    const [claimed] = await store.claimById([call.id]);
+    const [claimed] = await store.claimDue("default", 1);
     await store.endLeases([claimed!.lease], 0);
     expect(await dueOf(call)).toEqual(due);
     const [again] = await store.claimDue("default", 1);

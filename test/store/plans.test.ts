@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
-import { beginSuspect, claimById, claimDue, endLeases, releaseCalls, renewCalls } from "../../src/store/claim-calls.js";
+import { claimById } from "../../src/store/claim-by-id.js";
+import { beginSuspect, claimDue, endLeases, releaseCalls, renewCalls } from "../../src/store/claim-calls.js";
 import { countSent, deleteSent } from "../../src/store/clean-calls.js";
 import type { Database } from "../../src/store/database.js";
 import type { Seq } from "../../src/store/dialect.js";
