@@ -11,6 +11,10 @@ export class QuietStreams {
     return this.#ends.size;
   }
 
+  has(key: string): boolean {
+    return this.#ends.has(key);
+  }
+
   /** @param end has it given back */
   add(key: string, end: () => void): void {
     this.#ends.set(key, end);

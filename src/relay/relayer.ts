@@ -189,10 +189,13 @@ export class RelayLoop implements Relayer {
     return this.#active.has(key) || performance.now() < (this.#resting.get(key)?.until ?? 0);
   }
 
-  /** Those that have had their turn give way. */
+  /** Those that have had their turn give way; quiet ones take no room. */
   #makeRoom(wanted: number): void {
     const before = performance.now() - TURN_MS;
-    const done = [...this.#active.values()].filter(({ since }) => since <= before).sort((a, b) => a.since - b.since);
+    const done = [...this.#active]
+      .filter(([key, { since }]) => since <= before && !this.#quiet.has(key))
+      .map(([, serving]) => serving)
+      .sort((a, b) => a.since - b.since);
     for (const serving of done.slice(0, wanted)) {
       serving.pass.giveWay();
       // One that has to stay is not asked again before the others were.

@@ -1,5 +1,8 @@
 /** Where one statement after another is sent, each has more to do if it waits for so long. */
 const GATHER_MS = 20;
+// As they are now: a test that fakes timers later does not mean these.
+const { setTimeout, clearTimeout } = globalThis;
+
 /** A statement for so many is as good as one for more. */
 const ENOUGH = 64;
 

@@ -13,6 +13,14 @@ export class LazyAbort {
     return this.#aborted !== undefined;
   }
 
+  /** Whether the lease that it runs under, if there is one, has not ended by this process's clock. */
+  get isSure(): boolean {
+    return true;
+  }
+
+  /** Resolves when the lease is sure again, or was found lost, which aborts. */
+  async makeSure(): Promise<void> {}
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();

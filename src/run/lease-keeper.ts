@@ -12,15 +12,25 @@ export class Kept extends LazyAbort {
   endsAt: number;
   /** Its run has ended: from then on the answer to its settling tells whether the lease is lost, since a settled call is gone. */
   isSettling = false;
+  readonly #keeper: LeaseKeeper;
 
-  constructor(call: ClaimedCall, endsAt: number) {
+  constructor(keeper: LeaseKeeper, call: ClaimedCall, endsAt: number) {
     super();
+    this.#keeper = keeper;
     this.call = call;
     this.endsAt = endsAt;
   }
 
   get hasEnded(): boolean {
     return performance.now() >= this.endsAt;
+  }
+
+  override get isSure(): boolean {
+    return !this.hasEnded;
+  }
+
+  override makeSure(): Promise<void> {
+    return this.#keeper.makeSure(this);
   }
 }
 
@@ -50,7 +60,7 @@ export class LeaseKeeper {
    * @returns undefined where its lease has ended already
    */
   keep(call: ClaimedCall, askedAt: number): Kept | undefined {
-    const kept = new Kept(call, askedAt + this.#options.leaseMs);
+    const kept = new Kept(this, call, askedAt + this.#options.leaseMs);
     if (kept.hasEnded) return undefined;
     this.#kept.add(kept);
     this.#timer ??= new RenewalTimer(this.#options.leaseMs, (isLate) => this.#tick(isLate));
@@ -70,7 +80,16 @@ export class LeaseKeeper {
   /** One statement at a time. A lease that has ended is lost once more time was asked for in vain, which a late tick cannot tell. */
   #tick(isLate: boolean): void {
     if (!isLate && (this.#hasFailed || this.#renewing)) this.#loseEnded();
-    this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined));
+    void this.#renewAll();
+  }
+
+  /** Asked again where the answer had been waited for for so long that it says nothing any more. */
+  async makeSure(kept: Kept): Promise<void> {
+    while (kept.hasEnded && this.#kept.has(kept)) await this.#renewAll();
+  }
+
+  #renewAll(): Promise<void> {
+    return (this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined)));
   }
 
   async #renew(): Promise<void> {

@@ -147,8 +147,12 @@ class Run implements Limited, Running, Outcome {
 
   #callWith(args: unknown[] | Promise<unknown[]>): unknown {
     if (!Array.isArray(args)) return args.then((upcasted) => this.#callWith(upcasted));
-    if (this.hasEnded) throw new Error("abandoned before its arguments were there");
-    // While a large payload was read, say, the lease may have been lost.
+    // While a large payload was read, say, or this process stood still, the lease may have ended.
+    return this.#abort.isSure ? this.#callFunction(args) : this.#abort.makeSure().then(() => this.#callFunction(args));
+  }
+
+  #callFunction(args: unknown[]): unknown {
+    if (this.hasEnded) throw new Error("abandoned before its function was called");
     this.#abort.throwIfAborted();
     this.#args = args;
     return this.#definition.fn(...(args as never[]));

@@ -50,7 +50,14 @@ export function claimDue(
 ): Promise<ClaimedCall[]> {
   const { dialect } = db;
   const limits: Sql[] = [
-    ...(from?.place ? [{ sql: "and (due_at, seq) >= (?, ?)", bindings: [from.place.due, from.place.seq] }] : []),
+    ...(from?.place
+      ? [
+          {
+            sql: `and (due_at, seq) >= (${EPOCH} + ?::bigint * interval '1 microsecond', ?)`,
+            bindings: [from.place.due, from.place.seq],
+          },
+        ]
+      : []),
     ...(byMs === undefined ? [] : [{ sql: `and due_at <= ${dialect.moment("?")}`, bindings: [byMs] }]),
   ];
   const sql = `${dialect.useIndex("calls_due")} where ${CLAIMABLE(db)} and stream = ? and ${notPaused(db, "?")}
@@ -87,7 +94,7 @@ function columns(dialect: Dialect): Column[] {
   return callColumns(dialect, "c", payloadAhead("c"), ["strategy", "stream", "nowMs"]);
 }
 
-interface ClaimedRow extends CallRow {
+export interface ClaimedRow extends CallRow {
   former_token: string | null;
 }
 
@@ -123,7 +130,10 @@ async function claimInOneStatement(db: Database, claiming: Claiming): Promise<Cl
   return splitRows(joined, all, make) ?? (await readClaimed(db, claiming, joined, reading));
 }
 
-const LAST = ", min(due_at)::text as first_due, max(due_at)::text as last_due, max(seq) as last_seq";
+const EPOCH = "timestamptz '1970-01-01 00:00:00+00'";
+/** In microseconds: how a moment looks as a text is the session's affair, and not every such text can be read again. */
+const microseconds = (moment: string) => `(extract(epoch from ${moment}) * 1000000)::bigint::text`;
+const LAST = `, ${microseconds("min(due_at)")} as first_due, ${microseconds("max(due_at)")} as last_due, max(seq) as last_seq`;
 
 /** Many calls may be due at one moment: then the last one counts. */
 function lastOf({ first_due, last_due, last_seq }: JoinedRow): DueFrom["place"] {
@@ -155,52 +165,63 @@ async function readClaimed(
   });
 }
 
-/** A claimer that finds all that it read taken by another reads again, at most so often. */
+/** Another may have taken all that was found. */
 const MOST_READS = 10;
 
-/**
- * A plain read, then an update by primary key that takes what is still there: no gap is locked, and two claimers that read
- * the same rows share them out between them.
- */
+/** The plain read locks nothing that it passes on its way. */
 async function claimByReadingFirst(db: Database, claiming: Claiming): Promise<ClaimedCall[]> {
+  const { candidates, limit, leaseMs, token } = claiming;
   for (let read = 1; read <= MOST_READS; read++) {
-    const found = await readCandidates(db, claiming);
-    if (found.size === 0) return [];
-    const rows = await claimSeqs(db, claiming, [...found.keys()]);
-    const reading = readingBy(claiming, rows[0]?.now_ms);
-    if (rows.length === 0) continue;
-    return rows.map((row) => {
-      const former_token = found.get(row.seq as number) ?? null;
-      return new ClaimedReadCall({ ...row, former_token }, db.dialect, reading, claiming.token);
+    const { rows: found } = await db.query<Pick<CallRow, "seq">>(
+      `select seq from ${db.tables.calls} ${candidates.sql} limit ?`,
+      [...candidates.bindings, limit],
+    );
+    if (found.length === 0) return [];
+    const seqs = found.map(({ seq }) => seq as number);
+    const rows = await lockAndClaim(db, {
+      sql: `${db.dialect.useIndex("primary")} where ${db.dialect.among("c.seq")} and ${CLAIMABLE(db)}`,
+      bindings: [seqs],
+      columns: columns(db.dialect),
+      leaseMs,
+      token,
     });
+    const reading = readingBy(claiming, rows[0]?.now_ms);
+    if (rows.length > 0) return rows.map((row) => new ClaimedReadCall(row, db.dialect, reading, token));
   }
   return [];
 }
 
-/** @returns the tokens of their former leases, by `seq` */
-async function readCandidates(db: Database, { candidates: { sql, bindings }, limit }: Claiming) {
-  const { rows } = await db.query<{ seq: number; lease_id: string | null }>(
-    `select seq, lease_id from ${db.tables.calls} ${sql} limit ?`,
-    [...bindings, limit],
-  );
-  return new Map(rows.map((row) => [row.seq, row.lease_id]));
+export interface Locking extends Sql {
+  columns: Column[];
+  leaseMs: number;
+  token: string;
 }
 
-async function claimSeqs(db: Database, { leaseMs, token }: Claiming, seqs: number[]): Promise<CallRow[]> {
+/**
+ * Where a statement cannot name the rows that it changed. Nothing is waited for: what is not committed yet, and what a person has
+ * locked, who would hold up all other claims and, with the connection, the renewals of leases.
+ *
+ * @returns the rows as they are after the claim
+ */
+export async function lockAndClaim(
+  db: Database,
+  { sql, bindings, columns, leaseMs, token }: Locking,
+): Promise<ClaimedRow[]> {
   const { dialect, tables } = db;
-  const { count } = await db.query(
-    `update ${tables.calls} ${dialect.useIndex("primary")}
-     set lease_id = ?, lease_until = ${dialect.after("?")}, fence = fence + 1
-     where ${dialect.among("seq")} and ${CLAIMABLE(db)}`,
-    [token, leaseMs, seqs],
-  );
-  if (count === 0) return [];
-  const { rows } = await db.query<CallRow>(
-    `select ${selectList(columns(dialect))}, ${dialect.epochMs(dialect.now)} as now_ms
-     from ${tables.calls} c where ${dialect.among("c.seq")} and c.lease_id = ?`,
-    [seqs, token],
-  );
-  return rows;
+  return db.transaction(async (connection) => {
+    const { rows } = await connection.query<ClaimedRow & { former_fence: number }>(
+      `select ${selectList(columns)}, c.fence as former_fence, c.lease_id as former_token, ${dialect.epochMs(dialect.now)} as now_ms
+       from ${tables.calls} c ${sql} for update skip locked`,
+      bindings,
+    );
+    if (rows.length === 0) return [];
+    await connection.query(
+      `update ${tables.calls} ${dialect.useIndex("primary")}
+       set lease_id = ?, lease_until = ${dialect.after("?")}, fence = fence + 1 where ${dialect.among("seq")}`,
+      [token, leaseMs, rows.map(({ seq }) => seq as number)],
+    );
+    return rows.map((row) => ({ ...row, fence: row.former_fence + 1 }));
+  });
 }
 
 /** Moves the end of these leases. @returns the leases that are still held */

@@ -10,7 +10,7 @@ import { afterRun, type Conclusion, exhausted, notDue, reportSent, unroutable } 
 import type { LaneKind, LaneParts, LaneSettled, LaneSettlement } from "./lane-parts.js";
 
 /** Runs that have ended and are not settled yet: they would be repeated after a crash. */
-const MOST_UNSETTLED = 500;
+const MOST_UNSETTLED = 100;
 /** Calls behind a suspect head: each is settled before the next begins, so that one that ends the process is the head then. */
 const CAUTIOUS_CALLS = 100;
 /** Many keys may come back at once, each with a fetch of its own in memory. */

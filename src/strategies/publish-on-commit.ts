@@ -194,7 +194,7 @@ export class PublishOnCommit implements ClaimedRunOwner {
       return;
     }
     await suspects.inTurn(call, async (isAlone) => {
-      const isBegun = !one.kept.isAborted && (await this.#beginSuspect(call, isAlone, claim));
+      const isBegun = !one.kept.isAborted && (await this.#beginSuspect(one, isAlone));
       if (isBegun) await this.#settled(one, await run(call, definition, one.kept, context));
       else this.#leases.forget(one.kept);
     });
@@ -211,11 +211,14 @@ export class PublishOnCommit implements ClaimedRunOwner {
   }
 
   /** @returns whether it may run; where it may not, its lease is lost, or ends soon */
-  async #beginSuspect(call: ClaimedCall, isAlone: boolean, { pass }: Claim): Promise<boolean> {
+  async #beginSuspect(one: ClaimedRun, isAlone: boolean): Promise<boolean> {
     const { store, logger } = this.#options;
+    const { call, claim } = one;
     const { id: callId, functionName, suspectRuns } = call;
     try {
-      if (pass?.isStopped || !(await store.beginSuspect(call.lease, isAlone))) {
+      if (claim.pass?.isStopped || !(await store.beginSuspect(call.lease, isAlone))) {
+        // Or it would be renewed once more.
+        this.#leases.forget(one.kept);
         await this.#claimed.endLease(call);
         return false;
       }

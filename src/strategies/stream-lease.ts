@@ -18,6 +18,24 @@ export interface StreamLeaseKeeperOptions {
   onLost: () => void;
 }
 
+/** Of a run under a stream's lease. */
+class StreamAbort extends LazyAbort {
+  readonly #keeper: StreamLeaseKeeper;
+
+  constructor(keeper: StreamLeaseKeeper) {
+    super();
+    this.#keeper = keeper;
+  }
+
+  override get isSure(): boolean {
+    return this.#keeper.isSure;
+  }
+
+  override makeSure(): Promise<void> {
+    return this.#keeper.makeSure();
+  }
+}
+
 /** Renews a stream's lease while it is served, and aborts what runs under it when it is lost. */
 export class StreamLeaseKeeper {
   readonly #options: StreamLeaseKeeperOptions;
@@ -56,7 +74,7 @@ export class StreamLeaseKeeper {
 
   /** A run begins. @returns what aborts when the lease is lost */
   begin(): LazyAbort {
-    const abort = new LazyAbort();
+    const abort = new StreamAbort(this);
     this.#running.add(abort);
     return abort;
   }

@@ -204,6 +204,7 @@ export class StreamServer {
     const line = isUnknown ? await this.#quietTime.look(LINE_LENGTH) : undefined;
     if (isUnknown) this.#looksClosely = line === undefined;
     if (line) {
+      this.#isPaused = false;
       this.#takeLine(line);
       return { isFull: line.length >= LINE_LENGTH, isCleared: false, isChanged: this.#lanes.size > 0 };
     }

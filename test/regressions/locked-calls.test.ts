@@ -1,0 +1,25 @@
+import { expect, test } from "vitest";
+import { describeEachServer } from "../support/outboxes.js";
+import { aCall, insert, useStore } from "../store/support.js";
+
+const ids = (calls: readonly { id: string }[]) => calls.map(({ id }) => id);
+
+describeEachServer("a call that somebody has locked", (engine) => {
+  const under = useStore(engine);
+
+  test("keeps no claim of others waiting, and is claimed afterwards, under no suspicion", async () => {
+    const { store, tables } = under;
+    const calls = await insert(
+      under,
+      Array.from({ length: 6 }, () => aCall()),
+    );
+    const person = await under.begin();
+    await person.raw(`select seq from ${tables.calls} where id = ? for update`, [calls[2]!.id]);
+    const hinted = await store.claimById(ids(calls.slice(0, 4)));
+    expect(ids(hinted).toSorted()).toEqual(ids([calls[0]!, calls[1]!, calls[3]!]).toSorted());
+    expect(hinted).toMatchObject(hinted.map(() => ({ fence: 1, isSuspect: false })));
+    expect(ids(await store.claimDue("default", 10)).toSorted()).toEqual(ids(calls.slice(4)).toSorted());
+    await person.rollback();
+    expect(await store.claimDue("default", 10)).toMatchObject([{ id: calls[2]!.id, fence: 1, isSuspect: false }]);
+  });
+});
