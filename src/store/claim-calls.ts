@@ -165,22 +165,23 @@ async function readClaimed(
   });
 }
 
-/** Another may have taken all that was found. */
-const MOST_READS = 10;
+/** All that was found may be taken by another, or locked: each read but the first finds twice as much. */
+const MOST_READS = 6;
 
 /** The plain read locks nothing that it passes on its way. */
 async function claimByReadingFirst(db: Database, claiming: Claiming): Promise<ClaimedCall[]> {
   const { candidates, limit, leaseMs, token } = claiming;
-  for (let read = 1; read <= MOST_READS; read++) {
+  for (let read = 0; read < MOST_READS; read++) {
     const { rows: found } = await db.query<Pick<CallRow, "seq">>(
       `select seq from ${db.tables.calls} ${candidates.sql} limit ?`,
-      [...candidates.bindings, limit],
+      [...candidates.bindings, limit * 2 ** read],
     );
     if (found.length === 0) return [];
     const seqs = found.map(({ seq }) => seq as number);
     const rows = await lockAndClaim(db, {
-      sql: `${db.dialect.useIndex("primary")} where ${db.dialect.among("c.seq")} and ${CLAIMABLE(db)}`,
-      bindings: [seqs],
+      sql: `${db.dialect.useIndex("primary")} where ${db.dialect.among("c.seq")} and ${CLAIMABLE(db)}
+        order by c.seq limit ?`,
+      bindings: [seqs, limit],
       columns: columns(db.dialect),
       leaseMs,
       token,

@@ -7,6 +7,19 @@ const ids = (calls: readonly { id: string }[]) => calls.map(({ id }) => id);
 describeEachServer("a call that somebody has locked", (engine) => {
   const under = useStore(engine);
 
+  test("keeps no claim from what stands behind it", async () => {
+    const { store, tables } = under;
+    const calls = await insert(
+      under,
+      Array.from({ length: 6 }, () => aCall()),
+    );
+    const person = await under.begin();
+    const locked = ids(calls.slice(0, 4)).map((id) => `'${id}'`);
+    await person.raw(`select seq from ${tables.calls} where id in (${locked.join(", ")}) for update`);
+    expect(ids(await store.claimDue("default", 2)).toSorted()).toEqual(ids(calls.slice(4)).toSorted());
+    await person.rollback();
+  });
+
   test("keeps no claim of others waiting, and is claimed afterwards, under no suspicion", async () => {
     const { store, tables } = under;
     const calls = await insert(
