@@ -165,31 +165,42 @@ async function readClaimed(
   });
 }
 
-/** All that was found may be taken by another, or locked: each read but the first finds twice as much. */
+/** Some that was found may be taken by another, or locked: each read after the first finds twice as much. */
 const MOST_READS = 6;
 
 /** The plain read locks nothing that it passes on its way. */
 async function claimByReadingFirst(db: Database, claiming: Claiming): Promise<ClaimedCall[]> {
-  const { candidates, limit, leaseMs, token } = claiming;
+  const { limit } = claiming;
+  const claimed: ClaimedCall[] = [];
   for (let read = 0; read < MOST_READS; read++) {
-    const { rows: found } = await db.query<Pick<CallRow, "seq">>(
-      `select seq from ${db.tables.calls} ${candidates.sql} limit ?`,
-      [...candidates.bindings, limit * 2 ** read],
-    );
-    if (found.length === 0) return [];
-    const seqs = found.map(({ seq }) => seq as number);
-    const rows = await lockAndClaim(db, {
-      sql: `${db.dialect.useIndex("primary")} where ${db.dialect.among("c.seq")} and ${CLAIMABLE(db)}
-        order by c.seq limit ?`,
-      bindings: [seqs, limit],
-      columns: columns(db.dialect),
-      leaseMs,
-      token,
-    });
-    const reading = readingBy(claiming, rows[0]?.now_ms);
-    if (rows.length > 0) return rows.map((row) => new ClaimedReadCall(row, db.dialect, reading, token));
+    const most = limit * 2 ** read;
+    const reading = claimFound(db, claiming, most, limit - claimed.length);
+    // What was claimed is run, whatever becomes of the rest.
+    const { calls, isAll } = await (read === 0 ? reading : reading.catch(() => ({ calls: [], isAll: true })));
+    claimed.push(...calls);
+    if (isAll || claimed.length === limit) break;
   }
-  return [];
+  return claimed;
+}
+
+async function claimFound(db: Database, claiming: Claiming, most: number, wanted: number) {
+  const { candidates, leaseMs, token } = claiming;
+  const { rows: found } = await db.query<Pick<CallRow, "seq">>(
+    `select seq from ${db.tables.calls} ${candidates.sql} limit ?`,
+    [...candidates.bindings, most],
+  );
+  if (found.length === 0) return { calls: [], isAll: true };
+  const rows = await lockAndClaim(db, {
+    sql: `${db.dialect.useIndex("primary")} where ${db.dialect.among("c.seq")} and ${CLAIMABLE(db)}
+        order by c.seq limit ?`,
+    bindings: [found.map(({ seq }) => seq as number), wanted],
+    columns: columns(db.dialect),
+    leaseMs,
+    token,
+  });
+  const reading = readingBy(claiming, rows[0]?.now_ms);
+  const calls = rows.map((row) => new ClaimedReadCall(row, db.dialect, reading, token));
+  return { calls, isAll: found.length < most };
 }
 
 export interface Locking extends Sql {
