@@ -21,12 +21,8 @@ export class Kept extends LazyAbort {
     this.endsAt = endsAt;
   }
 
-  get hasEnded(): boolean {
-    return performance.now() >= this.endsAt;
-  }
-
   override get isSure(): boolean {
-    return !this.hasEnded;
+    return performance.now() < this.endsAt;
   }
 
   override makeSure(): Promise<void> {
@@ -61,7 +57,7 @@ export class LeaseKeeper {
    */
   keep(call: ClaimedCall, askedAt: number): Kept | undefined {
     const kept = new Kept(this, call, askedAt + this.#options.leaseMs);
-    if (kept.hasEnded) return undefined;
+    if (!kept.isSure) return undefined;
     this.#kept.add(kept);
     this.#timer ??= new RenewalTimer(this.#options.leaseMs, (isLate) => this.#tick(isLate));
     return kept;
@@ -85,7 +81,7 @@ export class LeaseKeeper {
 
   /** Asked again where the answer had been waited for for so long that it says nothing any more. */
   async makeSure(kept: Kept): Promise<void> {
-    while (kept.hasEnded && this.#kept.has(kept)) await this.#renewAll();
+    while (!kept.isSure && this.#kept.has(kept)) await this.#renewAll();
   }
 
   #renewAll(): Promise<void> {
@@ -115,7 +111,7 @@ export class LeaseKeeper {
 
   #loseEnded(): void {
     for (const one of this.#kept) {
-      if (one.hasEnded && !one.isSettling && this.forget(one)) this.#lose(one);
+      if (!one.isSure && !one.isSettling && this.forget(one)) this.#lose(one);
     }
   }
 

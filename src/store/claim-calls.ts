@@ -3,7 +3,15 @@ import type { Database, Sql } from "./database.js";
 import { type CallLease, type Dialect, leaseKey, type Seq } from "./dialect.js";
 import { payloadAhead } from "./fetch-stream.js";
 import { type Column, joinedList, type JoinedRow, selectList, splitRows } from "./joined-rows.js";
-import { type CallRow, callColumns, ReadCall, type Reading, readingOf, type StoredCall } from "./stored-call.js";
+import {
+  type CallRow,
+  callColumns,
+  fenceOf,
+  ReadCall,
+  type Reading,
+  readingOf,
+  type StoredCall,
+} from "./stored-call.js";
 
 /** A publish-on-commit call under a lease of its own. */
 export interface ClaimedCall extends StoredCall {
@@ -165,7 +173,7 @@ async function readClaimed(
   });
 }
 
-/** Some that was found may be taken by another, or locked: each read after the first finds twice as much. */
+/** Of what was found some may be taken by another, or locked: each read after the first finds twice as much. */
 const MOST_READS = 6;
 
 /** The plain read locks nothing that it passes on its way. */
@@ -199,7 +207,7 @@ async function claimFound(db: Database, claiming: Claiming, most: number, wanted
     token,
   });
   const reading = readingBy(claiming, rows[0]?.now_ms);
-  const calls = rows.map((row) => new ClaimedReadCall(row, db.dialect, reading, token));
+  const calls = rows.map((row) => new ClaimedReadCall({ ...row, fence: fenceOf(row) + 1 }, db.dialect, reading, token));
   return { calls, isAll: found.length < most };
 }
 
@@ -213,7 +221,7 @@ export interface Locking extends Sql {
  * Where a statement cannot name the rows that it changed. Nothing is waited for: what is not committed yet, and what a person has
  * locked, who would hold up all other claims and, with the connection, the renewals of leases.
  *
- * @returns the rows as they are after the claim
+ * @returns the rows as they were before the claim, which made their fences higher by one
  */
 export async function lockAndClaim(
   db: Database,
@@ -221,8 +229,8 @@ export async function lockAndClaim(
 ): Promise<ClaimedRow[]> {
   const { dialect, tables } = db;
   return db.transaction(async (connection) => {
-    const { rows } = await connection.query<ClaimedRow & { former_fence: number }>(
-      `select ${selectList(columns)}, c.fence as former_fence, c.lease_id as former_token, ${dialect.epochMs(dialect.now)} as now_ms
+    const { rows } = await connection.query<ClaimedRow>(
+      `select ${selectList(columns)}, c.lease_id as former_token, ${dialect.epochMs(dialect.now)} as now_ms
        from ${tables.calls} c ${sql} for update skip locked`,
       bindings,
     );
@@ -232,7 +240,7 @@ export async function lockAndClaim(
        set lease_id = ?, lease_until = ${dialect.after("?")}, fence = fence + 1 where ${dialect.among("seq")}`,
       [token, leaseMs, rows.map(({ seq }) => seq as number)],
     );
-    return rows.map((row) => ({ ...row, fence: row.former_fence + 1 }));
+    return rows;
   });
 }
 

@@ -13,6 +13,17 @@ export function leaseKey({ seq, token }: CallLease): string {
   return `${seq} ${token}`;
 }
 
+/** Calls that were claimed together have one token. */
+export function seqsByToken(leases: readonly CallLease[]): Map<string, Seq[]> {
+  const byToken = new Map<string, Seq[]>();
+  for (const { seq, token } of leases) {
+    const seqs = byToken.get(token);
+    if (seqs) seqs.push(seq);
+    else byToken.set(token, [seq]);
+  }
+  return byToken;
+}
+
 /** A row's place in the table. A text on PostgreSQL, whose bigints cross the driver as such; opaque to everybody else. */
 export type Seq = string | number;
 

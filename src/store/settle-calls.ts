@@ -1,5 +1,5 @@
 import type { Connection, Database, Sql } from "./database.js";
-import { type CallLease, type Dialect, leaseKey, type Seq } from "./dialect.js";
+import { type CallLease, type Dialect, leaseKey, seqsByToken } from "./dialect.js";
 
 /** What a settled call becomes. `error` is a clean text. */
 export type Settled =
@@ -68,17 +68,12 @@ const MOST_DELETES = 8;
 /** @returns false where that is not all that is to be done, or some are not there any more; nothing is deleted then */
 async function deleteAll(db: Database, settlements: readonly CallSettlement[]): Promise<boolean> {
   const { dialect, tables } = db;
-  const seqsByToken = new Map<string, Seq[]>();
-  for (const { lease, settled } of settlements) {
-    if (settled.state !== "deleted") return false;
-    const seqs = seqsByToken.get(lease.token);
-    if (seqs) seqs.push(lease.seq);
-    else seqsByToken.set(lease.token, [lease.seq]);
-  }
-  if (seqsByToken.size > MOST_DELETES) return false;
+  if (settlements.some(({ settled }) => settled.state !== "deleted")) return false;
+  const byToken = seqsByToken(leasesOf(settlements));
+  if (byToken.size > MOST_DELETES) return false;
   try {
     await db.transaction(async (connection) => {
-      for (const [token, seqs] of seqsByToken) {
+      for (const [token, seqs] of byToken) {
         const inOrder = seqs.toSorted((a, b) => Number(a) - Number(b));
         const { sql, bindings } = dialect.deleteBySeq(tables.calls, inOrder, "c.lease_id = ? and c.state = 'pending'");
         const { count } = await connection.query(sql, [...bindings, token]);

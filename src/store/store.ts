@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
-import { claimById } from "./claim-by-id.js";
 import { callersTransaction } from "./callers-transaction.js";
+import { claimById } from "./claim-by-id.js";
 import { beginSuspect, claimDue, type DueLimits, endLeases, releaseCalls, renewCalls } from "./claim-calls.js";
 import { countSent, deleteSent } from "./clean-calls.js";
 import type { Connection, Database } from "./database.js";

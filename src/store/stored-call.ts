@@ -133,6 +133,10 @@ function countsOf(text: string): Counts {
   return { version, attempts, suspectRuns, firstDueMs };
 }
 
+export function fenceOf({ fence }: Pick<CallRow, "fence">): number {
+  return Number(fence ?? 1);
+}
+
 /** A call as a row told it: one object, and few fields, since hundreds of them wait in memory. */
 export class ReadCall implements StoredCall {
   readonly seq: Seq;
@@ -161,7 +165,7 @@ export class ReadCall implements StoredCall {
     this.signature = row.signature ?? undefined;
     this.payload = row.payload ?? undefined;
     this.createdAtMs = Number(row.created_ms);
-    this.fence = reading.fence ?? Number(row.fence ?? 1);
+    this.fence = reading.fence ?? fenceOf(row);
     this.#counts = row.counts === null ? USUAL_COUNTS : countsOf(row.counts);
     this.stream = reading.stream ?? (row.stream as string);
     this.strategy = reading.strategy ?? (row.strategy as Strategy);

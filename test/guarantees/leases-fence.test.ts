@@ -95,6 +95,8 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
   streams();
 
   function calls() {
+    const takeOver = (on: Sender) => on.claimDue("default", COUNT);
+
     /** Calls whose leases have ended, and which nobody has taken over. */
     async function expired() {
       await insert(
@@ -103,14 +105,13 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
       );
       const old = (await under.store.claimDue("default", COUNT)).map(({ lease }) => lease);
       await under.expireCalls(old.map(({ seq }) => seq));
-      const takeOver = async (on: Sender) => on.claimDue("default", COUNT);
-      return { old, takeOver };
+      return old;
     }
 
     const everyRow = (row: Partial<Row> | undefined) => (row ? Array.from({ length: COUNT }, () => row) : []);
 
     test.each(CASES)("%s that waits for a takeover changes nothing once that commits", async (_what, { send }) => {
-      const { old, takeOver } = await expired();
+      const old = await expired();
       const { trx, sender } = await beginStore();
       const taken = await takeOver(sender);
       const sending = send(under.store, old);
@@ -128,7 +129,7 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
     test.each(CASES)(
       "%s that waits for a takeover has its way once that rolls back",
       async (_what, { send, becomes }) => {
-        const { old, takeOver } = await expired();
+        const old = await expired();
         const { trx, sender } = await beginStore();
         expect(await takeOver(sender)).toHaveLength(COUNT);
         const sending = send(under.store, old);
@@ -142,7 +143,7 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
     test.each(CASES)(
       "a takeover meets %s on its way, and takes only what that leaves it",
       async (_what, { send, becomes, isClaimable }) => {
-        const { old, takeOver } = await expired();
+        const old = await expired();
         const { trx, sender } = await beginStore();
         expect((await send(sender, old)) ?? COUNT).toBe(COUNT);
         // It passes over what is locked.
@@ -156,7 +157,7 @@ describeSome("an old token against a takeover in the same instant", (engine) => 
     );
 
     test.each(CASES)(`a takeover takes all of what %s left that rolled back`, async (_what, { send }) => {
-      const { old, takeOver } = await expired();
+      const old = await expired();
       const { trx, sender } = await beginStore();
       await send(sender, old);
       expect(await takeOver(under.store)).toEqual([]);

@@ -7,12 +7,15 @@ const ids = (calls: readonly { id: string }[]) => calls.map(({ id }) => id);
 describeEachServer("a call that somebody has locked", (engine) => {
   const under = useStore(engine);
 
-  test("keeps no claim from what stands behind it", async () => {
-    const { store, tables } = under;
-    const calls = await insert(
+  const insertSix = () =>
+    insert(
       under,
       Array.from({ length: 6 }, () => aCall()),
     );
+
+  test("keeps no claim from what stands behind it", async () => {
+    const { store, tables } = under;
+    const calls = await insertSix();
     const person = await under.begin();
     const locked = ids(calls.slice(0, 4)).map((id) => `'${id}'`);
     await person.raw(`select seq from ${tables.calls} where id in (${locked.join(", ")}) for update`);
@@ -22,10 +25,7 @@ describeEachServer("a call that somebody has locked", (engine) => {
 
   test("keeps no claim of others waiting, and is claimed afterwards, under no suspicion", async () => {
     const { store, tables } = under;
-    const calls = await insert(
-      under,
-      Array.from({ length: 6 }, () => aCall()),
-    );
+    const calls = await insertSix();
     const person = await under.begin();
     await person.raw(`select seq from ${tables.calls} where id = ? for update`, [calls[2]!.id]);
     const hinted = await store.claimById(ids(calls.slice(0, 4)));

@@ -1,24 +1,23 @@
 import { expect, it } from "vitest";
 import { superjsonCodec } from "../../src/codec.js";
+import { LeaseLostError } from "../../src/errors.js";
 import { Events } from "../../src/events.js";
 import { Registry } from "../../src/registry.js";
 import { Pass } from "../../src/run/pass.js";
+import { run } from "../../src/run/run.js";
 import { Slots } from "../../src/run/slots.js";
 import type { ClaimedCall } from "../../src/store/claim-calls.js";
 import type { CallLease } from "../../src/store/dialect.js";
 import type { Store } from "../../src/store/store.js";
 import { PublishOnCommit } from "../../src/strategies/publish-on-commit.js";
+import { StreamLeaseKeeper } from "../../src/strategies/stream-lease.js";
 import { definitionOf, runContext, slotsWithSuspects, storedCall } from "../support/definitions.js";
 
 const LEASE_MS = 200;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-function claimed(id: string, payload?: string): ClaimedCall {
-  return {
-    ...storedCall({ seq: id, id, ...(payload !== undefined && { payload }) }),
-    lease: { seq: id, token: "token" },
-    isSuspect: false,
-  };
+function claimed(id: string): ClaimedCall {
+  return { ...storedCall({ seq: id, id }), lease: { seq: id, token: "token" }, isSuspect: false };
 }
 
 /** As a process that is frozen: no timer fires and no answer is read. */
@@ -90,4 +89,34 @@ it("a call whose large payload came after its lease had ended is not begun befor
   );
   await relayed;
   expect([ran, lost, renewals]).toEqual([[], ["a"], 1]);
+});
+
+it.each([
+  ["is not begun where the stream is somebody else's", false, 0],
+  ["is begun where the stream was held all the same", true, 1],
+])("a keep-order call whose large payload came after the stream's lease had ended %s", async (_what, isHeld, runs) => {
+  let ran = 0;
+  const definition = definitionOf({ fn: () => void (ran += 1) });
+  const registry = new Registry(superjsonCodec);
+  registry.register(definition);
+  const keeper = new StreamLeaseKeeper({
+    store: { renewStream: async () => isHeld },
+    events: new Events(silent),
+    logger: silent,
+    lease: { stream: "default", token: "token", fence: 1, isTakenOver: false },
+    leaseMs: LEASE_MS,
+    askedAt: performance.now(),
+    onLost: () => undefined,
+  });
+  const readPayload = async () => {
+    standStill();
+    return superjsonCodec.encode([]);
+  };
+  const call = storedCall({ strategy: "keep-order", payload: undefined });
+  const { result } = await run(call, definition, keeper.begin(), runContext({ registry, readPayload }));
+  keeper.stop();
+  expect(ran).toBe(runs);
+  expect(result).toMatchObject(
+    isHeld ? { kind: "succeeded" } : { kind: "failed", error: expect.any(LeaseLostError) as unknown },
+  );
 });
